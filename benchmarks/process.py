@@ -1,0 +1,114 @@
+"""Child processes: pinned to cores, thread counts fixed, each answer waited for only so long."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC",
+)  # fmt: skip
+
+
+class ChildError(Exception):
+    """A child died, hung or reported an error; the message says which and how."""
+
+
+def cpus(cores):
+    """Numbers of the CPUs that `cores` pinned cores are: the last that we may use."""
+    ours = sorted(os.sched_getaffinity(0))
+    if len(ours) < cores:
+        raise SystemExit(f"--cores {cores}: this process may use only {len(ours)}")
+    return ours[-cores:]
+
+
+def spawn(arguments, python, cores, log, **options):
+    """Start a Python process on `cores` cores, on the CPU backend, its stderr in `log`."""
+    environment = dict(
+        os.environ,
+        **dict.fromkeys(THREADS, str(cores)),
+        CUDA_VISIBLE_DEVICES="-1",
+        JAX_PLATFORMS="cpu",
+        KERAS_BACKEND="tensorflow",
+        TF_CPP_MIN_LOG_LEVEL="2",
+    )
+    chosen = cpus(cores)
+    return subprocess.Popen(
+        [python or sys.executable, *map(str, arguments)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        preexec_fn=lambda: os.sched_setaffinity(0, chosen),
+        **options,
+    )
+
+
+def tail(log, lines=3):
+    """Give the last lines of a child's stderr as one."""
+    log.seek(0)
+    return " | ".join(log.read().decode(errors="replace").split("\n")[-lines - 1 :]).strip(" |")
+
+
+def missing(module, python=None):
+    """Tell whether an interpreter cannot find a module."""
+    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({module!r}) is None)"
+    return subprocess.run([python or sys.executable, "-c", code]).returncode != 0
+
+
+def fresh(script, *arguments, python=None, cores=1, timeout=600):
+    """Run `script` in a process of its own; give the JSON of its last line of output."""
+    with tempfile.TemporaryFile() as log:
+        child = spawn([HERE / script, *arguments], python, cores, log)
+        try:
+            output, _ = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise ChildError(f"{script} was not done after {timeout} s") from None
+        finally:
+            child.kill()
+            child.wait()
+        if child.returncode:
+            raise ChildError(f"{script} ended with status {child.returncode}: {tail(log)}")
+        return json.loads(output.decode().splitlines()[-1])
+
+
+class Worker:
+    """A `worker.py` and the conversation with it."""
+
+    def __init__(self, name, python=None, cores=1):
+        """Start it."""
+        self.name = name
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115  (as long-lived as the child)
+        self.child = spawn([HERE / "worker.py", name, cores], python, cores, self.log, bufsize=0)
+
+    def ask(self, do, timeout=300, **request):
+        """Send one request and wait for its answer."""
+        try:
+            self.child.stdin.write(json.dumps({"do": do, **request}).encode() + b"\n")
+        except BrokenPipeError:
+            raise ChildError(f"{self.name} has died: {tail(self.log)}") from None
+        if not select.select([self.child.stdout], [], [], timeout)[0]:
+            self.close()
+            raise ChildError(f"{self.name} did not answer {do!r} within {timeout} s")
+        line = self.child.stdout.readline()
+        if not line:
+            self.close()
+            raise ChildError(f"{self.name} died at {do!r}: {tail(self.log)}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise ChildError(f"{self.name} failed at {do!r}: {answer['error']}")
+        return answer
+
+    def alive(self):
+        """Tell whether the process can still be asked."""
+        return self.child.poll() is None
+
+    def close(self):
+        """End the process."""
+        self.child.kill()
+        self.child.wait()

@@ -1,0 +1,86 @@
+"""Words and tables: numbers with units, Markdown, the page whose tables are replaced in place."""
+
+import os
+import platform
+import re
+import time
+from datetime import date
+from pathlib import Path
+
+INTRODUCTION = """# Benchmarks
+
+Every framework runs in a process of its own, all alive at once and pinned to the same cores,
+their threads limited to those cores, and they take turns in an order shuffled each round; what is
+shown is the median of the turns. All start from the same weights and see the same batch, and
+nothing is timed before all report the same losses to 1e-4. `benchmarks/` holds the programs;
+each table is replaced in place by the command beneath it.
+"""
+
+
+def seconds(value):
+    """Three digits and the unit that fits: 24.8 µs, 1.46 ms, 8.02 s."""
+    for unit, scale in (("µs", 1e6), ("ms", 1e3)):
+        if value * scale < 999.5:
+            return f"{value * scale:#.3g}".rstrip(".") + f" {unit}"
+    return f"{value:#.3g}".rstrip(".") + " s"
+
+
+def ratio(value):
+    """Give two or three digits: 1.04, 12.3, 123."""
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def verdict(value, target, at_least):
+    """Show a ratio beside its target: "1.02 (≤ 1.15)", and in bold by how much it is missed."""
+    reached = value >= target if at_least else value <= target
+    words = f"{ratio(value)} ({'≥' if at_least else '≤'} {target})"
+    return words if reached else f"**{words} missed**"
+
+
+def table(head, rows):
+    """Lay out a Markdown table; the first column left, the others right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def clock():
+    """Seconds now: of the wall, of all CPUs busy (0 if unknown), of our processes that ended."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        fields = ["0"] * 8
+    user, nice, system, _idle, _wait, irq, soft, stolen = map(int, fields)
+    busy = (user + nice + system + irq + soft + stolen) / os.sysconf("SC_CLK_TCK")
+    return time.perf_counter(), busy, sum(os.times()[:4])
+
+
+def machine(cores, before, after):
+    """Describe the machine, and how busy others kept it between two readings of `clock()`."""
+    model = platform.processor() or platform.machine()
+    with open("/proc/cpuinfo") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    wall, busy, ours = (b - a for a, b in zip(before, after, strict=True))
+    others = max(busy - ours, 0) / wall
+    quiet = "" if others < 0.1 else ", so **not quiet**"
+    return (
+        f"{model}, {cores} of {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}, {date.today()}; "
+        f"meanwhile others used {others:.2f} cores{quiet}"
+    )
+
+
+def write(path, name, title, body):
+    """Put a section into the page: where its markers are, else at the end."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    page = path.read_text() if path.exists() else INTRODUCTION
+    section = f"{begin}\n## {title}\n\n{body}\n{end}"
+    found = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+    if found.search(page):
+        page = found.sub(lambda _: section, page)
+    else:
+        page = page.rstrip("\n") + f"\n\n{section}\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page)

@@ -1,0 +1,1 @@
+"""Running graphs: planning (pure), execution (one loop), XLA, and the session."""

@@ -1,0 +1,78 @@
+"""The one loop over steps. NumPy runs it on the host; XLA's trace runs it once, over tracers."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from headrace import errors
+from headrace.graph import Operation
+from headrace.runtime.plan import Name, Step
+from headrace.xp import numpy as numpy_namespace
+
+
+def execute(
+    steps: Sequence[Step],
+    env: dict[Name, Any],
+    state_of: Callable[[Operation], Any],
+    namespace_of: Callable[[Sequence[Any]], Any] | None = None,
+    effects: bool = True,
+    drew: Callable[[Operation, tuple[int, ...]], None] | None = None,
+) -> None:
+    """Run the steps: take arguments from `env` and bind results there.
+
+    `state_of(op)` is the Philox state of a random op, `drew(op, shape)` is told what it gave.
+    `namespace_of(arguments)` chooses the array namespace; NumPy is it if not given. A step's
+    names that nothing needs any more are dropped.
+    """
+    for step in steps:
+        definition = step.op.definition
+        args = [None if a is None else env[a] for a in step.args]
+        try:
+            if definition.random:
+                state = state_of(step.op)
+                xp = numpy_namespace if namespace_of is None else namespace_of((state, *args))
+                results = step.call(xp, state, *args)
+            else:
+                xp = numpy_namespace if namespace_of is None else namespace_of(args)
+                results = step.call(xp, *args)
+            if effects and definition.effect:
+                definition.effect(step.op, *args)
+        except Exception as error:
+            raise blame(error, step.op) from error
+        if len(step.outs) == 1 and not isinstance(results, (tuple, list)):
+            env[step.outs[0]] = results
+        elif step.outs:
+            env.update(zip(step.outs, results, strict=True))
+        if definition.random and drew is not None:
+            drew(step.op, np.shape(env[step.outs[0]]))
+        for name in step.dead:
+            env.pop(name, None)
+
+
+def blame(error: Exception, op: Operation) -> Exception:
+    """The error as an OpError that names the op and the user's line that made it."""
+    if isinstance(error, errors.OpError):
+        if error.op is None or error.op is op:
+            error.op = op
+            if _MARK not in error.message:
+                error.message += where(op)
+        return error
+    return errors.InvalidArgumentError(None, op, f"{error}{where(op)}")
+
+
+_MARK = "\n\t [[node "
+
+
+def where(op: Operation) -> str:
+    """The tail of an error message: which node it is, and the user's line that made it."""
+    made = ""
+    if op._frames:
+        code, line = op._frames[0]
+        source = linecache.getline(code.co_filename, line).strip()
+        made = f", defined at {code.co_filename}:{line} in {code.co_name}"
+        made += f"\n\t\t{source}" if source else ""
+    return f"{_MARK}{op.name} (op: {op.type}){made}]]"

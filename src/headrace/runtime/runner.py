@@ -1,0 +1,116 @@
+"""The hot path: one compiled segment without effects, called and its results put where they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from headrace.runtime.plan import Version
+from headrace.runtime.state import MISSING, Pack, State
+
+Runner = Callable[[State, list[Any]], list[Any]]
+_NONE, _RESULT, _FEED, _CONSTANT, _VARIABLE, _PACK = range(6)
+
+
+def make_runner(program: Any, compiled: Any) -> Runner | None:
+    """A function of session state and fed arrays; None if the program needs more than a call."""
+    plan = program.plan
+    position = {t: i for i, t in enumerate(plan.feeds)}
+    takes: list[tuple[int, Any]] = []
+    for name in compiled.arguments:
+        if isinstance(name, Pack):
+            takes.append((_PACK, name))
+        elif isinstance(name, Version):
+            takes.append((_VARIABLE, name.variable))
+        elif name in position:
+            takes.append((_FEED, position[name]))
+        else:
+            return None
+    index = {n: i for i, n in enumerate(compiled.results)}
+    in_pack = {v for p in compiled.written for v in p.parts}
+    writes = [(v, index[n]) for v, n in plan.final.items() if n in index and v not in in_pack]
+    repacks = [(p, index[p]) for p in compiled.written]
+    if any(v not in in_pack and n not in index for v, n in plan.final.items()):
+        return None
+    gives: list[tuple[int, Any]] = []
+    for name in plan.fetches:
+        if name is None:
+            gives.append((_NONE, None))
+        elif name in index:
+            gives.append((_RESULT, index[name]))
+        elif name in position:
+            gives.append((_FEED, position[name]))
+        elif name in plan.constants:
+            gives.append((_CONSTANT, plan.constants[name]))
+        elif isinstance(name, Version) and name.n == 0:
+            gives.append((_VARIABLE, name.variable))
+        else:
+            return None
+    first_feed = next((i for i, (kind, _) in enumerate(takes) if kind == _FEED), len(takes))
+    state_takes, feed_takes = takes[:first_feed], takes[first_feed:]
+    if any(kind != _FEED for kind, _ in feed_takes):
+        return None
+    feeds = [i for _, i in feed_takes]
+    all_feeds = feeds == list(range(len(plan.feeds)))
+    call, random, drawn = compiled.call, compiled.random, compiled.drawn
+
+    def run(state: State, values: list[Any]) -> list[Any]:
+        packs, alone = state.packs, state.alone
+        try:
+            arrays = [
+                packs[key] if kind == _PACK else alone[key] for kind, key in state_takes
+            ]
+        except KeyError:
+            try:
+                arrays = [_find(state, kind, key, key in plan.final) for kind, key in state_takes]
+            except (KeyError, TypeError):
+                return program._run_general(state, values, False)
+        arrays += values if all_feeds else [values[i] for i in feeds]
+        if random:
+            arrays.append(np.stack([state.stream(op) for op in random]))
+        try:
+            got = call(*arrays)
+        except TypeError:  # a variable has taken another shape: rare, and the general way knows it
+            return program._run_general(state, values, True)
+        fetched: list[Any] = []
+        for kind, source in gives:
+            if kind == _RESULT:
+                array = np.asarray(got[source])
+                fetched.append(array.copy() if array.ndim else array[()])
+            elif kind == _NONE:
+                fetched.append(None)
+            elif kind == _FEED:
+                fetched.append(_copy(values[source]))
+            elif kind == _CONSTANT:
+                fetched.append(_copy(source))
+            else:
+                fetched.append(_copy(state.get(source)))
+        for v, i in writes:
+            alone[v] = got[i]
+        for p, i in repacks:
+            packs[p] = got[i]
+        if random:
+            state.advance(random, drawn)
+        return fetched
+
+    return run
+
+
+
+def _find(state: State, kind: int, key: Any, written: bool) -> Any:
+    """What is not where it was the last time: a pack to make, a variable that lies in one."""
+    if kind == _PACK:
+        return state.vector(key)
+    if written and key in state.pack_of:
+        state.unpack(state.pack_of[key])
+    value = state.get(key)
+    if value is MISSING:
+        raise KeyError(key)
+    return value
+
+
+def _copy(value: Any) -> Any:
+    array = np.array(value)
+    return array[()] if array.ndim == 0 else array

@@ -1,0 +1,129 @@
+"""What a session holds between runs: values of variables, and where each random stream stands.
+
+Small variables of one type lie together in a `Pack`, one vector: XLA's cost of a call grows with
+the number of arrays, and a step of a small model is little else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from headrace import philox
+from headrace.graph import Operation
+
+SMALL = 8192  # elements; a larger variable stays by itself
+MISSING = object()
+
+
+class Pack:
+    """Where each of some variables lies in one vector. Belongs to a graph, as variables do."""
+
+    __slots__ = ("dtype", "parts", "size")
+
+    def __init__(self, members: Sequence[tuple[Operation, tuple[int, ...]]], dtype: np.dtype):
+        self.dtype = dtype
+        self.parts: dict[Operation, tuple[slice, tuple[int, ...]]] = {}
+        start = 0
+        for variable, shape in members:
+            stop = start + int(np.prod(shape))
+            self.parts[variable] = (slice(start, stop), shape)
+            start = stop
+        self.size = start
+
+    def part(self, vector: Any, variable: Operation) -> Any:
+        """The variable's value in a vector of this layout."""
+        where, shape = self.parts[variable]
+        return vector[where].reshape(shape)
+
+
+class State:
+    """Values of variables, alone or packed, and Philox states of random ops."""
+
+    def __init__(self) -> None:
+        self.alone: dict[Operation, Any] = {}
+        self.packs: dict[Pack, Any] = {}
+        self.pack_of: dict[Operation, Pack] = {}
+        self.streams: dict[Operation, np.ndarray] = {}  # uint32[6]: Philox key and counter
+        self.runs: dict[Any, int] = {}  # how often each signature was run
+
+    def get(self, variable: Operation) -> Any:
+        """The value of a variable; `MISSING` if it has none yet."""
+        value = self.alone.get(variable, MISSING)
+        if value is MISSING:
+            pack = self.pack_of.get(variable)
+            if pack is not None:
+                return np.array(pack.part(np.asarray(self.packs[pack]), variable))
+        return value
+
+    def set(self, variable: Operation, value: Any) -> None:
+        """Give a variable a value."""
+        if variable in self.pack_of:
+            self.unpack(self.pack_of[variable])
+        self.alone[variable] = value
+
+    def unpack(self, pack: Pack) -> None:
+        """Let the variables of a pack stand alone again."""
+        vector = np.asarray(self.packs.pop(pack))
+        for variable in pack.parts:
+            self.alone[variable] = np.array(pack.part(vector, variable))
+            del self.pack_of[variable]
+
+    def vector(self, pack: Pack) -> Any:
+        """The vector of a pack, made of its variables if it is not there yet.
+
+        KeyError if one has no value, TypeError if one has taken another shape.
+        """
+        found = self.packs.get(pack)
+        if found is not None:
+            return found
+        values = [np.asarray(self.alone[v]) for v in pack.parts]
+        for value, (_, shape) in zip(values, pack.parts.values(), strict=True):
+            if value.shape != shape or value.dtype != pack.dtype:
+                raise TypeError("A packed variable has taken another shape.")
+        made = np.concatenate([v.reshape(-1) for v in values])
+        for variable in pack.parts:
+            del self.alone[variable]
+            self.pack_of[variable] = pack
+        self.packs[pack] = made
+        return made
+
+    def stream(self, op: Operation) -> np.ndarray:
+        """The Philox state of a random op; made when first asked for."""
+        found = self.streams.get(op)
+        if found is None:
+            seeds = op.attrs["seed"], op.attrs["seed2"]
+            found = self.streams[op] = philox.initial_state(*seeds)
+        return found
+
+    def advance(self, ops: Iterable[Operation], blocks: Iterable[int]) -> None:
+        """Move the streams of random ops on."""
+        for op, n in zip(ops, blocks, strict=True):
+            self.streams[op] = philox.advance(self.stream(op), n)
+
+
+def layouts(
+    known: dict[Operation, Pack],
+    used: Iterable[tuple[Operation, Any]],
+    written: Iterable[Operation],
+) -> list[Pack]:
+    """The packs that a computation of these variables (with their values) takes; new ones are noted
+    in `known`, the graph's. Small written variables that are in none yet form one a type."""
+    found: dict[Pack, None] = {}
+    fresh: dict[np.dtype, list[tuple[Operation, tuple[int, ...]]]] = {}
+    written = set(written)
+    for variable, value in used:
+        pack = known.get(variable)
+        if pack is not None:
+            if pack.parts[variable][1] == np.shape(value) and pack.dtype == value.dtype:
+                found[pack] = None
+        elif variable in written and value.size <= SMALL:
+            fresh.setdefault(value.dtype, []).append((variable, np.shape(value)))
+    for dtype, members in fresh.items():
+        if len(members) > 1:
+            pack = Pack(members, dtype)
+            known.update(dict.fromkeys(pack.parts, pack))
+            found[pack] = None
+    return list(found)

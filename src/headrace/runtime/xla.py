@@ -1,0 +1,209 @@
+"""A device segment as one XLA computation: the execution loop traced once by `jax.jit`.
+
+This and `xp/xla.py` are the only modules that import jax. Types of 64 bits are enabled around our
+own calls alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from headrace import errors
+from headrace.graph import Operation
+from headrace.runtime.execute import execute
+from headrace.runtime.plan import Name, Segment, Version
+from headrace.runtime.state import Pack
+from headrace.xp import numpy as numpy_namespace
+from headrace.xp import xla as xla_namespace
+
+LARGE_CONSTANT = 1 << 16  # bytes; a larger one is an argument and not part of the computation
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc to keep what XLA frees: it allocates its scratch memory anew at every call.
+
+    Mapping those pages again costs more than the arithmetic of a middling network. It acts on the
+    whole process; HEADRACE_MALLOC=system turns it off.
+    """
+    if sys.platform != "linux" or os.environ.get("HEADRACE_MALLOC") == "system":
+        return
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library
+        return
+    trim_threshold, mmap_max, arena_max = -1, -4, -8  # <malloc.h>
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(arena_max, 1)
+
+
+def _start() -> None:
+    """Settings that count before the backend starts: a session waits for its results anyway."""
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    _keep_freed_memory()
+
+
+_start()
+
+
+def namespace_of(args: Sequence[Any]) -> Any:
+    """XLA's namespace if any argument is being traced, else NumPy's: so shapes fold."""
+    for a in args:
+        if isinstance(a, Tracer):
+            return xla_namespace
+    return numpy_namespace
+
+
+class CompiledSegment:
+    """A segment compiled for the shapes, types and static values of its inputs.
+
+    Call it with the arrays of `arguments` (packs, then versions and tensors), then the Philox
+    states [n, 6] if `random`; it gives the arrays of `results` (packs written to, then versions
+    and tensors), then a flag if it has `checks`.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        constants: dict[Name, Any],
+        values: dict[Name, Any],
+        final: dict[Operation, Version],
+        donate: bool,
+        packs: Sequence[Pack] = (),
+        fetched: Sequence[Name | None] = (),
+    ):
+        """Trace and compile for inputs like `values`; the static ones by their value."""
+        self.static = {n: np.asarray(values[n]) for n in segment.static}
+        in_pack = {Version(v, 0): p for p in packs for v in p.parts}
+        self.packs = tuple(packs)
+        self.written = tuple(p for p in packs if any(v in final for v in p.parts))
+        packed = {final[v] for p in packs for v in p.parts if v in final} - set(fetched)
+        self.results: list[Any] = [*self.written, *(n for n in segment.outputs if n not in packed)]
+        inputs = [n for n in segment.inputs if n not in self.static and n not in in_pack]
+        used = {a for s in segment.steps for a in s.args}
+        self.large = {
+            n: c for n, c in constants.items()
+            if n in used and c.nbytes > LARGE_CONSTANT and c.dtype != object
+        }  # fmt: skip
+        overwritten: set[Any] = set(self.written) | {
+            n for n in inputs
+            if isinstance(n, Version) and n.variable in final and final[n.variable] in self.results
+        }  # fmt: skip
+        self.arguments: list[Any] = sorted(
+            [*self.packs, *inputs], key=lambda n: n not in overwritten
+        )
+        self.random = [s.op for s in segment.steps if s.op.definition.random]
+        self.drawn: list[int] = [0] * len(self.random)
+        self.checks = False
+        self._segment, self._final = segment, final
+        self._constants = {n: c for n, c in constants.items() if n not in self.large}
+        arrays: list[Any] = [
+            jax.ShapeDtypeStruct((n.size,), n.dtype) if isinstance(n, Pack) else values[n]
+            for n in self.arguments
+        ]
+        arrays += self.large.values()
+        if self.random:
+            arrays.append(np.zeros((len(self.random), 6), np.uint32))
+        donated = tuple(range(len(overwritten))) if donate else ()
+        with jax.enable_x64(True), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+            lowered = jax.jit(self._trace, donate_argnums=donated).lower(*arrays)
+            if self.checks and donated:  # a run that fails must leave the variables as they were
+                lowered = jax.jit(self._trace).lower(*arrays)
+            compiled = lowered.compile()
+            large = [jax.device_put(c) for c in self.large.values()]
+        wide = any(np.dtype(a.dtype).itemsize >= 8 for a in arrays)
+        self.call: Callable[..., Sequence[Any]] = _caller(compiled, large, bool(self.random), wide)
+        del self._segment, self._constants, self._final
+
+    def _trace(self, *arrays: Any) -> list[Any]:
+        env: dict[Name, Any] = dict(self._constants)
+        env.update(self.static)
+        vectors: dict[Pack, Any] = {}
+        for name, array in zip([*self.arguments, *self.large], arrays, strict=False):
+            if isinstance(name, Pack):
+                vectors[name] = array
+                env.update((Version(v, 0), name.part(array, v)) for v in name.parts)
+            else:
+                env[name] = array
+        given = {id(a) for a in arrays}
+        position = {op: i for i, op in enumerate(self.random)}
+
+        def state_of(op: Operation) -> Any:
+            return arrays[-1][position[op]]
+
+        def drew(op: Operation, shape: tuple[int, ...]) -> None:
+            self.drawn[position[op]] = op.definition.blocks(op.attrs, shape)
+
+        notes = xla_namespace.notes
+        outer, notes.flags = notes.flags, []
+        try:
+            execute(self._segment.steps, env, state_of, namespace_of, False, drew)
+            flags = notes.flags
+        finally:
+            notes.flags = outer
+        results = []
+        for name in self.results:
+            if isinstance(name, Pack):
+                last = [self._final.get(v, Version(v, 0)) for v in name.parts]
+                parts = [xla_namespace.reshape(env[n], (-1,)) for n in last]
+                results.append(xla_namespace.concatenate(parts))
+            else:
+                # An input given back as it is must be a copy: the caller's, or donated.
+                r = env[name]
+                results.append(xla_namespace.array(r, copy=True) if id(r) in given else r)
+        self.checks = bool(flags)
+        if flags:
+            results.append(xla_namespace.all(xla_namespace.stack(flags)))
+        return results
+
+
+def _caller(
+    compiled: Any, large: list[Any], random: bool, wide: bool
+) -> Callable[..., Sequence[Any]]:
+    call = compiled
+    if large:
+        def call(*arrays: Any) -> Any:
+            if random:
+                return compiled(*arrays[:-1], *large, arrays[-1])
+            return compiled(*arrays, *large)
+
+    if not wide:
+        return call
+
+    def call_wide(*arrays: Any) -> Any:
+        with jax.enable_x64(True):
+            return call(*arrays)
+
+    return call_wide
+
+
+def gpu_available() -> bool:
+    """Whether XLA runs on a GPU here."""
+    return jax.default_backend() == "gpu"
+
+
+def device_names() -> list[str]:
+    """The devices there are, as TensorFlow names them: `/device:CPU:0`."""
+    return [f"/device:{d.platform.upper()}:{d.id}" for d in jax.devices()]
+
+
+def runtime_error(error: Exception) -> Exception:
+    """XLA's own error as one of `tf.errors`."""
+    text = str(error)
+    for word, kind in (
+        ("RESOURCE_EXHAUSTED", errors.ResourceExhaustedError),
+        ("INVALID_ARGUMENT", errors.InvalidArgumentError),
+    ):
+        if word in text:
+            return kind(None, None, text)
+    return errors.InternalError(None, None, text)

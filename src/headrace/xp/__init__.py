@@ -1,0 +1,1 @@
+"""Array namespaces: kernels are written against `xp`, which is `xp.numpy` or `xp.xla`."""

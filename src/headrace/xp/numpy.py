@@ -1,0 +1,86 @@
+"""The array namespace of the host: NumPy, and the few functions it lacks.
+
+What is missing here is NumPy's (PEP 562). `check` refuses at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from headrace.errors import InvalidArgumentError
+
+traced = False
+
+
+def check(ok: Any, message: Callable[[], str] | str, error: type = InvalidArgumentError) -> None:
+    """Raise `error` with `message` unless `ok`; under XLA the check is made after the segment."""
+    if not ok:
+        raise error(None, None, message if isinstance(message, str) else message())
+
+
+def at_set(x: Any, index: Any, value: Any) -> Any:
+    """A copy of x with x[index] = value."""
+    x = np.array(x)
+    x[index] = value
+    return x
+
+
+def at_add(x: Any, index: Any, value: Any) -> Any:
+    """A copy of x with `value` added at `index`, duplicates all counted."""
+    x = np.array(x)
+    np.add.at(x, index, value)
+    return x
+
+
+def at_max(x: Any, index: Any, value: Any) -> Any:
+    """A copy of x with the maximum of it and `value` at `index`."""
+    x = np.array(x)
+    np.maximum.at(x, index, value)
+    return x
+
+
+def at_min(x: Any, index: Any, value: Any) -> Any:
+    """A copy of x with the minimum of it and `value` at `index`."""
+    x = np.array(x)
+    np.minimum.at(x, index, value)
+    return x
+
+
+def at_multiply(x: Any, index: Any, value: Any) -> Any:
+    """A copy of x multiplied by `value` at `index`, duplicates all counted."""
+    x = np.array(x)
+    np.multiply.at(x, index, value)
+    return x
+
+
+def bitcast(x: Any, dtype: Any) -> Any:
+    """The same bits as another type: [..., n] narrower ones per element, or n to make a wider."""
+    x = np.asarray(x, order="C")
+    before, after = x.dtype.itemsize, np.dtype(dtype).itemsize
+    if before > after:
+        return x[..., None].view(dtype)
+    return x.view(dtype) if before == after else x.view(dtype)[..., 0]
+
+
+def join_complex(real: Any, imag: Any) -> Any:
+    """real + i·imag, infinities and all."""
+    real, imag = np.broadcast_arrays(real, imag)
+    z = np.empty(real.shape, np.result_type(real, np.complex64))
+    z.real, z.imag = real, imag
+    return z
+
+
+def special(name: str) -> Any:
+    """A function of scipy.special, which is imported only when one is needed."""
+    import scipy.special
+
+    return getattr(scipy.special, name)
+
+
+def __getattr__(name: str) -> Any:
+    value = getattr(np, name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,77 @@
+"""The array namespace of a trace: `jax.numpy`, and the few functions it lacks.
+
+Importing this module imports jax. What is missing here is jax.numpy's (PEP 562). `check` notes
+what must hold; the executor looks at the notes when the segment has run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+traced = True
+
+
+class _Notes(threading.local):
+    flags: list[Any] | None = None
+
+
+notes = _Notes()  # the flags of the trace now going on
+
+
+def check(ok: Any, message: Callable[[], str] | str, error: Any = None) -> None:
+    """Note that `ok` must hold. If it does not, the segment is run again by NumPy, which says why."""
+    if notes.flags is not None:
+        notes.flags.append(jnp.all(ok))
+
+
+def at_set(x: Any, index: Any, value: Any) -> Any:
+    """A copy of x with x[index] = value."""
+    return jnp.asarray(x).at[index].set(value)
+
+
+def at_add(x: Any, index: Any, value: Any) -> Any:
+    """A copy of x with `value` added at `index`, duplicates all counted."""
+    return jnp.asarray(x).at[index].add(value)
+
+
+def at_max(x: Any, index: Any, value: Any) -> Any:
+    """A copy of x with the maximum of it and `value` at `index`."""
+    return jnp.asarray(x).at[index].max(value)
+
+
+def at_min(x: Any, index: Any, value: Any) -> Any:
+    """A copy of x with the minimum of it and `value` at `index`."""
+    return jnp.asarray(x).at[index].min(value)
+
+
+def at_multiply(x: Any, index: Any, value: Any) -> Any:
+    """A copy of x multiplied by `value` at `index`, duplicates all counted."""
+    return jnp.asarray(x).at[index].multiply(value)
+
+
+def bitcast(x: Any, dtype: Any) -> Any:
+    """The same bits as another type: [..., n] narrower ones per element, or n to make a wider."""
+    return lax.bitcast_convert_type(x, dtype)
+
+
+def join_complex(real: Any, imag: Any) -> Any:
+    """real + i·imag, infinities and all."""
+    return lax.complex(*jnp.broadcast_arrays(real, imag))
+
+
+def special(name: str) -> Any:
+    """A function of jax.scipy.special, by scipy's name."""
+    import jax.scipy.special
+
+    return getattr(jax.scipy.special, name)
+
+
+def __getattr__(name: str) -> Any:
+    value = getattr(jnp, name)
+    globals()[name] = value
+    return value
