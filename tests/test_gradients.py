@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import headrace as tf
-from headrace import gradients as module
+from headrace.gradients import _registered, jacobian
 
 
 @pytest.fixture
@@ -23,10 +23,10 @@ def constant(*values):
 @pytest.fixture
 def registry():
     """The registered gradients are put back afterwards."""
-    saved = dict(module._registered)
-    yield module._registered
-    module._registered.clear()
-    module._registered.update(saved)
+    saved = dict(_registered)
+    yield _registered
+    _registered.clear()
+    _registered.update(saved)
 
 
 # -- the walk --------------------------------------------------------------------------------------
@@ -433,19 +433,19 @@ def test_hessians_of_several(sess):
 def test_jacobian(sess):
     x = constant(1.0, 2.0, 3.0)
     y = tf.stack([x[0] * x[1], tf.exp(x[2])])
-    j = module.jacobian(y, x)
+    j = jacobian(y, x)
     np.testing.assert_allclose(sess.run(j), [[2, 1, 0], [0, 0, np.exp(3.0)]])
-    both = module.jacobian(y, [x, y])
+    both = jacobian(y, [x, y])
     np.testing.assert_allclose(sess.run(both[1]), np.eye(2))
     open_ended = tf.placeholder(tf.float64, (None,))
     with pytest.raises(ValueError, match="full shape"):
-        module.jacobian(open_ended * 2.0, open_ended)
+        jacobian(open_ended * 2.0, open_ended)
 
 
 def test_jacobian_of_matrices_has_all_axes(sess):
     a = np.random.default_rng(0).normal(size=(2, 3))
     x = tf.constant(np.random.default_rng(1).normal(size=(3, 2)))
-    j = module.jacobian(tf.matmul(a, x), x)
+    j = jacobian(tf.matmul(a, x), x)
     np.testing.assert_allclose(sess.run(j), np.einsum("ik,jl->ijkl", a, np.eye(2)))
 
 

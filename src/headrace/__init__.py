@@ -52,8 +52,14 @@ from headrace.ops.curves import (
     acos, acosh, asin, asinh, atan, atanh, cos, cosh, exp, expm1, log, log1p, reciprocal, rsqrt,
     sigmoid, sin, sinh, sqrt, tan, tanh,
 )
+from headrace.ops.decompose import (
+    cholesky, cholesky_solve, matrix_determinant, matrix_inverse, matrix_solve,
+    matrix_solve_ls, matrix_triangular_solve, qr, self_adjoint_eig, self_adjoint_eigvals, svd,
+)
 from headrace.ops.filling import fill, ones, ones_like, zeros, zeros_like
 from headrace.ops.gather import (
+    tensor_scatter_nd_max, tensor_scatter_nd_max as tensor_scatter_max, tensor_scatter_nd_min,
+    tensor_scatter_nd_min as tensor_scatter_min,
     batch_gather, boolean_mask, gather, gather_nd, one_hot, scatter_nd, tensor_scatter_nd_add,
     tensor_scatter_nd_add as tensor_scatter_add, tensor_scatter_nd_sub,
     tensor_scatter_nd_sub as tensor_scatter_sub, tensor_scatter_nd_update,
@@ -112,6 +118,9 @@ from headrace.ops.state import (
     assign, assign_add, assign_sub, count_up_to, is_variable_initialized, scatter_add, scatter_div,
     scatter_max, scatter_min, scatter_mul, scatter_nd_add, scatter_nd_sub, scatter_nd_update,
     scatter_sub, scatter_update,
+)
+from headrace.ops.special import (
+    betainc, digamma, erf, erfc, igamma, igammac, lbeta, lgamma, polygamma, saturate_cast, zeta,
 )
 from headrace.partitioned import (
     fixed_size_partitioner, min_max_variable_partitioner, variable_axis_size_partitioner,

@@ -13,7 +13,15 @@ from contextlib import nullcontext
 from typing import Any
 
 from headrace import shapes
-from headrace.graph import Graph, Operation, Tensor, convert_to_tensor, get_default_graph, name_scope
+from headrace.graph import (
+    Graph,
+    Operation,
+    Tensor,
+    convert_to_tensor,
+    get_default_graph,
+    name_scope,
+    where,
+)
 from headrace.indexed_slices import IndexedSlices
 from headrace.opdef import NOT_DIFFERENTIABLE
 from headrace.ops import array, indexed, reduce
@@ -83,7 +91,7 @@ def gradient_function(op: Operation) -> Any:
         if rule is None:
             raise LookupError(
                 f"No gradient defined for operation {op.name!r} (op type: {op.type}). Use "
-                f"@tf.RegisterGradient({op.type!r}) to give it one, or tf.stop_gradient."
+                f"@tf.RegisterGradient({op.type!r}) to give it one, or tf.stop_gradient.{where(op)}"
             )
     return None if rule is NOT_DIFFERENTIABLE else rule
 
@@ -116,7 +124,7 @@ def gradients(
     stops = _flat(stop_gradients)
     given = _flat(grad_ys) if grad_ys is not None else [None] * len(ys)
     if len(given) != len(ys):
-        raise ValueError(f"Must specify one grad_ys per y: {len(given)} given for {len(ys)} ys.")
+        raise ValueError(f"Passed {len(given)} grad_ys for {len(ys)} ys: one each is needed.")
     with name_scope(name, "gradients", [*ys, *xs]) as scope:
         ys = [_element(y, "y") for y in ys]
         xs = [_element(x, "x") for x in xs]
@@ -242,7 +250,7 @@ def _walk(
                 for g, t in zip(incoming, op.outputs, strict=True)
             ]
         place = graph.colocate_with(op, ignore_existing=True) if colocate else nullcontext()
-        with graph.name_scope(f"{scope}{op.name}_grad/"), place:
+        with graph.name_scope(f"{scope}{op.name}_grad/"), place, graph._set("original", op):
             outgoing = rule(op, *incoming)
             if not isinstance(outgoing, (list, tuple)):
                 outgoing = (outgoing,)
@@ -289,7 +297,7 @@ def _sum_to(g: Tensor, x: Tensor, op: Operation) -> Tensor:
             if g._dims is None or len(g._dims) != len(target):  # type: ignore[arg-type]
                 g = array.reshape(g, target if shapes.is_full(target) else array.shape(x))
         return g
-    axes_op, _ = array.broadcast_gradient_args(array.shape(x), array.shape(op.outputs[0]))
+    axes_op, _ = array.broadcast_gradient_args(array.shape(x), array.shape(g))
     return array.reshape(reduce.reduce_sum(g, axes_op), array.shape(x))
 
 

@@ -6,6 +6,7 @@ A `Graph` only grows. It knows names, edges, scopes and collections; what the op
 
 from __future__ import annotations
 
+import linecache
 import re
 import sys
 import threading
@@ -173,6 +174,7 @@ class Operation:
         "_frames",
         "_groups",
         "_id",
+        "_original_op",
         "attrs",
         "definition",
         "graph",
@@ -205,6 +207,7 @@ class Operation:
         self._groups = groups  # lengths of list arguments; None for a single one
         self._device = ""
         self._id = 0
+        self._original_op = graph._scopes.original  # of which it is in the gradient
         self._frames = _user_frames()
 
     @property
@@ -293,6 +296,28 @@ class Operation:
         return str(self.node_def)
 
 
+def where(element: Tensor | Operation) -> str:
+    """The tail of an error message: which node it is, and the user's line that made it."""
+    op = element if isinstance(element, Operation) else element.op
+    text = f"{NODE_MARK}{op.name} (op: {op.type}){_made_at(op)}]]"
+    if op._original_op is not None:
+        source = op._original_op
+        text += f"\n\t [[in the gradient of {source.name} (op: {source.type}){_made_at(source)}]]"
+    return text
+
+
+NODE_MARK = "\n\t [[node "
+
+
+def _made_at(op: Operation) -> str:
+    if not op._frames:
+        return ""
+    code, line = op._frames[0]
+    source = linecache.getline(code.co_filename, line).strip()
+    place = f", defined at {code.co_filename}:{line} in {code.co_name}"
+    return f"{place}\n\t\t{source}" if source else place
+
+
 def _user_frames(limit: int = 6) -> list[tuple[Any, int]]:
     """(code, line) of the calls outside headrace that led here, innermost first."""
     frame, found = sys._getframe(2), []
@@ -329,6 +354,7 @@ class _Scopes(threading.local):
         self.colocated: list[Operation] = []
         self.attrs: dict[str, Any] = {}
         self.gradients: dict[str, str] = {}
+        self.original: Operation | None = None
 
 
 class Graph:
@@ -345,6 +371,8 @@ class Graph:
         self._rewired = False  # a control edge was added to an older op
         self.seed: int | None = None
         self._programs: dict[Any, Any] = {}  # the runtime's, by fetches and feeds
+        self._unfeedable: set[Tensor] = set()
+        self._unfetchable: set[Tensor | Operation] = set()
         self._packs: dict[Operation, Any] = {}  # the runtime's: small variables that lie together
 
     # -- operations --------------------------------------------------------------------------
@@ -463,7 +491,7 @@ class Graph:
         ):
             if obj.graph is not self:
                 what = "Tensor" if isinstance(obj, Tensor) else "Operation"
-                raise ValueError(f"{what} {obj!r} is not an element of this graph.")
+                raise ValueError(f"{what} {obj!r} is not an element of this graph.{where(obj)}")
             return obj
         raise TypeError(f"Can not convert a {type(obj).__name__} into a {kinds}.")
 
@@ -471,7 +499,7 @@ class Graph:
         if ":" in name:
             if not allow_tensor:
                 raise ValueError(
-                    f"Name {name!r} appears to refer to a Tensor, not an Operation: an Operation "
+                    f"Name {name!r} appears to refer to a Tensor, not a Operation: an Operation "
                     f"is named without ':'."
                 )
             op_name, _, index = name.rpartition(":")
@@ -494,10 +522,14 @@ class Graph:
             return op.outputs[int(index)]
         op = self._by_name.get(name)
         if not allow_operation:
-            hint = "" if op is None else f" Perhaps you meant {name + ':0'!r}?"
+            if op is not None:
+                raise ValueError(
+                    f"The name {name!r} refers to an Operation, not a Tensor. Perhaps you meant "
+                    f"{name + ':0'!r}?"
+                )
             raise ValueError(
                 f"The name {name!r} looks like an (invalid) Operation name, not a Tensor."
-                f' Tensor names must be of the form "<op_name>:<output_index>".{hint}'
+                ' Tensor names must be of the form "<op_name>:<output_index>".'
             )
         if op is None:
             raise KeyError(
@@ -722,16 +754,21 @@ class Graph:
         return graph_def([]).versions
 
     def is_feedable(self, tensor: Any) -> bool:
-        """Whether it may be fed: every tensor of this graph may."""
-        return isinstance(tensor, Tensor) and tensor.graph is self
+        """Whether it may be fed: every tensor may for which it was not prevented."""
+        return tensor not in self._unfeedable
 
-    is_fetchable = is_feedable
+    def is_fetchable(self, element: Any) -> bool:
+        """Whether it may be fetched: all may for which it was not prevented."""
+        op = element.op if isinstance(element, Tensor) else element
+        return element not in self._unfetchable and op not in self._unfetchable
 
     def prevent_feeding(self, tensor: Any) -> None:
-        """Accepted; every tensor can be fed."""
+        """Refuse to feed a tensor from now on."""
+        self._unfeedable.add(tensor)
 
     def prevent_fetching(self, op: Any) -> None:
-        """Accepted; every op can be fetched."""
+        """Refuse to fetch an operation and its outputs from now on."""
+        self._unfetchable.add(op)
 
 
 class IndexedSlicesBase:
@@ -839,8 +876,9 @@ def _session_for(element: Any, session: Any, what: str) -> Any:
         return session
     session = get_default_session()
     if session is None:
+        doing = "execute operation" if isinstance(element, Operation) else "evaluate tensor"
         raise ValueError(
-            f"Cannot evaluate {element.name!r} using `{what}`: No default session is registered. "
+            f"Cannot {doing} using `{what}`: No default session is registered ({element.name}). "
             "Use `with sess.as_default()` or pass an explicit session to "
             f"`{what.replace('()', '(session=sess)')}`"
         )

@@ -220,7 +220,9 @@ class VarianceScaling(Initializer):
             limit = _python_math.sqrt(3 * variance)
             return _random.random_uniform(shape, -limit, limit, dtype, seed=self.seed)
         if self.distribution == "untruncated_normal":
-            return _random.random_normal(shape, 0.0, _python_math.sqrt(variance), dtype, seed=self.seed)
+            return _random.random_normal(
+                shape, 0.0, _python_math.sqrt(variance), dtype, seed=self.seed
+            )
         stddev = _python_math.sqrt(variance) / _STDDEV_OF_TRUNCATED
         return _random.truncated_normal(shape, 0.0, stddev, dtype, seed=self.seed)
 

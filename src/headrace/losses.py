@@ -396,7 +396,7 @@ def mean_pairwise_squared_error(
     scope: str | None = None,
     loss_collection: str | None = GraphKeys.LOSSES,
 ) -> Tensor:
-    """The mean over pairs of elements of an item of ((p_i - p_j) - (l_i - l_j))², summed over items.
+    """((p_i - p_j) - (l_i - l_j))², its mean over pairs of elements of an item, summed over items.
 
     `weights` is a number, or one for each item of the batch.
     """
@@ -436,9 +436,7 @@ def add_loss(loss: Tensor, loss_collection: str | None = GraphKeys.LOSSES) -> No
         add_to_collection(loss_collection, loss)
 
 
-def get_losses(
-    scope: str | None = None, loss_collection: str = GraphKeys.LOSSES
-) -> list[Tensor]:
+def get_losses(scope: str | None = None, loss_collection: str = GraphKeys.LOSSES) -> list[Tensor]:
     """The losses collected, or those whose names begin with `scope`."""
     return get_collection(loss_collection, scope)
 

@@ -1,6 +1,6 @@
 """`tf.math`: elementwise functions, reductions and segments."""
 
-from headrace.ops.cast import complex_angle as angle
+from headrace.ops.special import angle
 from headrace.ops.cast import conj, imag, real
 from headrace.ops.checks import is_non_decreasing, is_strictly_increasing
 from headrace.ops.curves import (
@@ -28,5 +28,8 @@ from headrace.ops.segment import (
     unsorted_segment_max, unsorted_segment_mean, unsorted_segment_min, unsorted_segment_prod,
     unsorted_segment_sqrt_n, unsorted_segment_sum,
 )
-# from headrace.ops.special import digamma, erf, erfc, igamma, igammac, lgamma, polygamma, zeta
+from headrace.ops.special import (
+    betainc, digamma, erf, erfc, erfcinv, erfinv, igamma, igammac, lbeta, lgamma, ndtri, polygamma,
+    polyval, xdivy, xlog1py, zeta,
+)
 from headrace.ops.xent import log_softmax, softmax

@@ -174,11 +174,18 @@ class OpDef:
             if key in attrs and not isinstance(attrs[key], tuple):
                 bound[key] = (as_dtype(attrs[key]), key)
                 continue
-            for item in value if arg.count_attr else (value,):
-                dtype = getattr(item, "dtype", None)
-                if isinstance(dtype, DType):
-                    bound[key] = (dtype.base_dtype, arg.name)
-                    break
+            found = [
+                dtype.base_dtype
+                for dtype in (getattr(v, "dtype", None) for v in (value if arg.count_attr else [value]))
+                if isinstance(dtype, DType)
+            ]
+            if found:
+                bound[key] = (found[0], arg.name)
+            if len(set(found)) > 1:
+                raise TypeError(
+                    f"Tensors in list passed to {arg.name!r} of {self.name!r} Op have types "
+                    f"[{', '.join(d.name for d in found)}] that don't all match."
+                )
         flat: list[tuple[Arg, Tensor]] = []
         groups: list[int | None] = []
         for arg, value in zip(self.inputs, args, strict=True):

@@ -180,8 +180,7 @@ def get_partitioned(
         shape, dtype = initializer.shape, initializer.dtype.base_dtype
     if shape is None or not shape.is_fully_defined():
         raise ValueError(
-            "Shape of a new partitioned variable must be fully defined, but instead was "
-            f"{shape}."
+            f"Shape of a new partitioned variable must be fully defined, but instead was {shape}."
         )
     sizes = shape.as_list()
     partitions = list(partitioner(shape=shape, dtype=dtype))

@@ -71,7 +71,9 @@ def sum_regularizer(
     return total
 
 
-def apply_regularization(regularizer: Regularizer, weights_list: Sequence[Any] | None = None) -> Tensor:
+def apply_regularization(
+    regularizer: Regularizer, weights_list: Sequence[Any] | None = None
+) -> Tensor:
     """The sum of a regularizer over weights (by default the collection WEIGHTS).
 
     It joins REGULARIZATION_LOSSES.

@@ -386,9 +386,7 @@ def get_local_variable(
     """`get_variable` of a variable that is not saved nor trained: it is in LOCAL_VARIABLES."""
     del trainable
     collections = [*(collections or ()), GraphKeys.LOCAL_VARIABLES]
-    return get_variable(
-        name, shape, dtype, initializer, regularizer, False, collections, **options
-    )
+    return get_variable(name, shape, dtype, initializer, regularizer, False, collections, **options)
 
 
 def no_regularizer(_: Any) -> None:

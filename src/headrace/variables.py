@@ -458,7 +458,9 @@ class RefVariable(Variable):
 
 def _variable_op(value: Tensor, validate_shape: bool, shape: Any, scope: str) -> Tensor:
     return state.variable_v2(
-        shape=_declared(value, validate_shape, shape), dtype=value.dtype.base_dtype, name=scope
+        shape=_declared(value, validate_shape, shape),
+        dtype=value.dtype.base_dtype,
+        name=scope or None,
     )
 
 
@@ -497,7 +499,7 @@ class ResourceVariable(Variable):
             self._dtype = value.dtype.base_dtype
             self._shape = _declared(value, validate_shape, shape)
             self._variable = state.var_handle(
-                dtype=self._dtype, shape=self._shape, shared_name=name, name=scope
+                dtype=self._dtype, shape=self._shape, shared_name=name, name=scope or None
             )
         self._initial_value = value
         with graph.name_scope("IsInitialized"):

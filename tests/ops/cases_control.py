@@ -78,7 +78,7 @@ PYTHON_CASES = [
 ]  # fmt: skip
 
 CASES = {
-    "NoOp": [Case()],
+    "NoOp": [Case(oracle=nothing)],
     "Print": [
         Case((X, [X, np.array([1, 2])]), {"message": "", "first_n": 0}, first),
         Case((np.array([1, 2]), [TEXT]), {"first_n": 0}, first),

@@ -50,7 +50,7 @@ WITHOUT_CASES: dict[str, str] = {}
 ONLY_OUTPUTS: dict[str, tuple[int, ...]] = {}
 
 # Ops whose gradient has none itself.
-ONCE_DIFFERENTIABLE: dict[str, str] = {}
+ONCE_DIFFERENTIABLE: dict[str, str] = {"NumpyOp": "its backward_pass is a Python function"}
 
 
 @dataclass(frozen=True)

@@ -143,17 +143,14 @@ def test_missing_feed_after_it_was_given_once(session):
             session.run(z, {x: 1})
 
 
-@pytest.mark.parametrize("value", [np.ones((3, 2)), np.ones(2), 1.0, [[1, 2, 3]]])
+@pytest.mark.parametrize("value", [np.ones((3, 2)), np.ones(3), 1.0, [[1, 2]]])
 def test_feed_of_a_wrong_shape(session, value):
-    x = tf.placeholder(tf.float32, (None, 3 if np.shape(value) == (3, 2) else 2), name="x")
-    shape = np.shape(value)
-    wanted = str(x.shape)
+    x = tf.placeholder(tf.float32, (None, 3), name="x")
+    shape = re.escape(str(np.shape(value)))
+    words = rf"Cannot feed value of shape {shape} for Tensor '?x:0'?, which has shape '?\(.*, 3\)"
     for _ in range(RUNS):
-        with raises(
-            ValueError, f"Cannot feed value of shape {shape} for Tensor x:0, which has shape "
-        ) as info:
+        with pytest.raises(ValueError, match=words):
             session.run(x * 1, {x: value})
-        assert wanted.replace("?", "None") in str(info.value).replace("?", "None")
 
 
 def test_ragged_feed(session):
@@ -166,7 +163,7 @@ def test_string_fed_for_a_float(session):
     x = tf.placeholder(tf.float32, name="x")
     for value in ("abc", ["a", "b"]):
         for _ in range(RUNS):
-            with pytest.raises(ValueError, match="could not convert string to float"):
+            with pytest.raises(ValueError, match="could not convert"):
                 session.run(x * 1, {x: value})
 
 
@@ -236,13 +233,14 @@ def test_operation_that_cannot_be_fed(session):
 def test_run_of_none(session):
     tf.constant(1)
     for fetches in (None, [None], {"a": None}):
-        with raises(TypeError, 'has invalid type "NoneType"'):
+        with pytest.raises(TypeError, match=r"None has invalid type .*NoneType"):
             session.run(fetches)
 
 
 def test_fetch_of_a_wrong_type(session):
     tf.constant(1)
-    with raises(TypeError, "Argument `fetch` = 3 has invalid type ") as info:
+    words = "has invalid type .*int.* must be a string or Tensor"
+    with pytest.raises(TypeError, match=words) as info:
         session.run(3)
     assert "Can not convert a int into a Tensor or Operation" in str(info.value)
 
@@ -265,7 +263,7 @@ def test_fetch_of_a_wrong_type(session):
 )
 def test_fetch_of_a_name_that_is_not_there(session, fetch, words):
     tf.constant(1, name="x")
-    with raises(ValueError, f"Argument `fetch` = {fetch} cannot be") as info:
+    with raises(ValueError, "cannot be interpreted as a Tensor") as info:
         session.run(fetch)
     assert words in str(info.value)
 
@@ -327,7 +325,9 @@ def test_empty_graph():
 
 def test_no_default_session():
     x, op, v = tf.constant(1), tf.no_op(), tf.Variable(1)
-    with raises(ValueError, "Cannot evaluate tensor using `eval()`: No default session"):
+    with pytest.raises(
+        ValueError, match=r"Cannot evaluate .* using `eval\(\)`: No default session"
+    ):
         x.eval()
     with raises(ValueError, "Cannot execute operation using `run()`: No default session"):
         op.run()
@@ -426,7 +426,6 @@ def test_labels_of_the_rank_of_the_logits_are_refused():
         (lambda x, i: tf.logical_and(x, i), "has type float32 that does not match expected type"),
         (lambda x, i: tf.assign(tf.Variable(1.0), i), "does not match type float32"),
         (lambda x, i: tf.exp(i), "not in list of allowed values"),
-        (lambda x, i: tf.constant("a", tf.float32), "Expected float32, but got a of type 'str'"),
         (lambda x, i: tf.reshape(x, [1.5]), "not in list of allowed values: int32, int64"),
         (lambda x, i: tf.convert_to_tensor(x, tf.float64), "Tensor conversion requested dtype"),
     ],
@@ -435,6 +434,11 @@ def test_clash_of_dtypes_is_a_type_error_when_built(build, words):
     x, i = tf.zeros((2, 2)), tf.zeros((2, 2), tf.int32)
     with raises((TypeError, ValueError), words):
         build(x, i)
+
+
+def test_string_for_a_number():
+    with pytest.raises(TypeError, match=r"Expected float32, (but )?got '?a'? of type 'str'"):
+        tf.constant("a", tf.float32)
 
 
 def test_python_number_of_the_wrong_kind():
@@ -472,7 +476,7 @@ def test_tensor_is_no_boolean():
 
 
 def test_tensor_of_unknown_length_is_not_iterated():
-    with pytest.raises(TypeError, match=r"(?i)iterat"):
+    with pytest.raises(TypeError, match=r"(?i)itera"):
         list(tf.placeholder(tf.float32, (None, 2)))
     with pytest.raises(TypeError, match="len"):
         len(tf.placeholder(tf.float32, (2, 2)))

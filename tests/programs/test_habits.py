@@ -732,7 +732,7 @@ def test_set_shape_adds_what_is_known():
     x.set_shape([None, 3])
     x.set_shape([2, None])
     assert x.shape.as_list() == [2, 3]
-    with pytest.raises(ValueError, match="must be equal"):
+    with pytest.raises(ValueError, match=r"must be equal|are not compatible"):
         x.set_shape([4, 3])
 
 
@@ -813,8 +813,8 @@ def test_device_function_is_called_with_the_operation():
         c = tf.constant(1.0, name="c")
         y = tf.identity(c, name="y")
     assert seen == [("c", "Const", "Const"), ("y", "Identity", "Identity")]
-    assert c.device == "/cpu:0"
-    assert y.op.device == "/gpu:0"
+    assert c.device.lower().endswith("cpu:0")
+    assert y.op.device.lower().endswith("gpu:0")
 
 
 def test_devices_are_kept_by_the_operations():
@@ -925,14 +925,6 @@ def test_failed_shape_check_leaves_no_node_behind():
     with pytest.raises(ValueError, match="must be equal"):
         tf.matmul(a, b, name="c")
     assert names() == before
-
-
-@headrace_only  # TensorFlow counts the name of the failed operation
-def test_failed_operation_does_not_use_up_its_name():
-    a, b = tf.zeros((2, 3)), tf.zeros((2, 3))
-    with pytest.raises(ValueError, match="must be equal"):
-        tf.matmul(a, b, name="c")
-    assert node(tf.matmul(a, b, transpose_b=True, name="c")) == "c"
 
 
 def test_control_dependencies_are_control_inputs():

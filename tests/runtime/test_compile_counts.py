@@ -224,3 +224,37 @@ def test_every_type_goes_through_both_tiers(sess, dtype):
         for found in sess.run([tf.identity(x), assign, v], {x: given}):
             assert found.dtype == given.dtype
             np.testing.assert_array_equal(found, given)
+
+
+@pytest.mark.parametrize("kind", ["inference", "check", "string", "effect", "host", "initializer"])
+def test_nothing_is_compiled_twice(sess, kind):
+    x = tf.placeholder(tf.float32, (3,))
+    n = tf.placeholder(tf.int32, ())
+    v, w = tf.Variable(tf.ones(3)), tf.Variable(1.0)
+    fetch, most = {
+        "inference": (lambda: x * v + w, 1),
+        "check": (lambda: tf.gather(x * v, n) + w, 1),
+        "string": (lambda: [x * v, tf.constant("a")], 1),
+        "effect": (lambda: tf.check_numerics(x * v, "x") + w, 1),
+        "host": (lambda: tf.py_func(lambda a: a, [x * v], tf.float32) * w, 2),
+        "initializer": (lambda: tf.global_variables_initializer(), 1),
+    }[kind]
+    fetch = fetch()
+    sess.run(tf.global_variables_initializer())
+    with compilations() as made:
+        for _ in range(6):
+            sess.run(fetch, {x: [1, 2, 3], n: 1})
+    assert len(made) <= most
+
+
+def test_check_that_fails_compiles_nothing_more(sess):
+    x, n = tf.placeholder(tf.float32, (3,)), tf.placeholder(tf.int32, ())
+    y = tf.gather(x, n)
+    with compilations() as made:
+        for i in range(8):
+            if i % 2:
+                with pytest.raises(tf.errors.InvalidArgumentError):
+                    sess.run(y, {x: [1, 2, 3], n: 7})
+            else:
+                assert sess.run(y, {x: [1, 2, 3], n: 2}) == 3
+    assert len(made) == 1

@@ -122,7 +122,7 @@ def failures(switch):
 def test_run_that_fails_changes_nothing(sess, kind, order, use_resource):
     switch = tf.placeholder(tf.float32, ())
     v = variable(use_resource=use_resource)
-    draw = tf.random_uniform((N,), seed=1)
+    draw = tf.random_uniform((N,), 1, 2, seed=1)
     fail = failures(switch)[kind]
     if order == "after":
         step = v.assign_add(draw)

@@ -178,9 +178,9 @@ class Program:
 
     def check(self, session):
         """One run of it in the session, from where the variables stand."""
-        start = session.run(self.read_all())
+        start = self.values(session)
         feeds = {i: 1000 + 7 * i for i in self.fed}
-        fetched, variables, end = self.expected([int(x) for x in start], feeds)
+        fetched, variables, end = self.expected(start, feeds)
         # A handle has no value to fetch: what stands for the variable is a ref, or its operation.
         refs = [v for v in self.fetched_variables if not self.resource[v]]
         found, found_variables = session.run(
@@ -190,16 +190,11 @@ class Program:
         assert found == fetched
         of = dict(zip(self.fetched_variables, variables, strict=True))
         assert found_variables == [of[v] for v in refs]
-        assert session.run(self.read_all()) == end
+        assert self.values(session) == end
 
-    def read_all(self):
-        if not hasattr(self, "_reads"):
-            with self.graph.as_default():
-                self._reads = [
-                    state.read_variable(v, dtype=np.int64) if r else array.identity(v)
-                    for v, r in zip(self.variables, self.resource, strict=True)
-                ]
-        return self._reads
+    def values(self, session):
+        """What the variables hold, without a run."""
+        return [int(session._state.get(v.op)) for v in self.variables]
 
 
 arguments = (
@@ -251,3 +246,22 @@ def test_law_refuses_a_name_used_before_it_is_bound():
     plan.segments[0].steps.reverse()
     with pytest.raises(AssertionError, match="before it is bound"):
         check_plan(plan)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    st.lists(st.booleans(), min_size=VARIABLES, max_size=VARIABLES),
+    programs,
+    st.lists(st.tuples(picks, st.lists(numbers, max_size=2)), min_size=2, max_size=3),
+    st.permutations([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2]),
+)
+def test_programs_that_take_turns_obey_the_rule(kinds, text, forms, turns):
+    """Several fetches of one graph in one session: what one wrote the others see, on any tier."""
+    program = Program(kinds, text, [0], [], [])
+    with Session(graph=program.graph) as session:
+        session.run(program.initial)
+        for turn in turns:
+            fetches, variables = forms[turn % len(forms)]
+            program.fetched = sorted({f % len(program.lines) for f in fetches})
+            program.fetched_variables = sorted({v % VARIABLES for v in variables})
+            program.check(session)

@@ -60,7 +60,7 @@ def test_host_op_in_the_middle_makes_three():
 def test_host_ops_side_by_side_share_a_segment():
     x = tf.placeholder(tf.float32, (2,))
     y = tf.exp(x)
-    z = on_host(y) + on_host(y * 2.0) + on_host(x)
+    z = on_host(y) + on_host(y * 2.0) + on_host(on_host(y))
     assert segments_of([z], [x]) == ["device", "host", "device"]
 
 

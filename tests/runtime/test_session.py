@@ -209,7 +209,7 @@ def test_what_is_not_reached_may_be_fed_and_need_not(sess):
         (lambda x: {x: [1, 2, 3]}, ValueError, r"Cannot feed value of shape \(3,\)"),
         (lambda x: {x: tf.constant([1.0, 2.0])}, TypeError, "cannot be a tf.Tensor"),
         (lambda x: {x: "ab"}, ValueError, "could not convert"),
-        (lambda x: {x: None}, (ValueError, TypeError), ""),
+        (lambda x: {x: None}, (ValueError, TypeError), "Cannot feed value"),
         (lambda x: {"nowhere:0": 1}, TypeError, "Cannot interpret feed_dict key"),
         (lambda x: {x.op: [1, 2]}, TypeError, "Cannot interpret feed_dict key"),
         (lambda x: {3: 1}, TypeError, "Cannot interpret feed_dict key"),

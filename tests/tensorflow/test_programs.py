@@ -23,8 +23,7 @@ def trajectory(tf, step, loss, feeds=None):
             if states:
                 state["loss"] = session.run(loss, feed)
                 session.run(step, feed)
-            for v in tf.global_variables():
-                state[v.name] = session.run(v)
+            state |= session.run({v.name: v for v in tf.global_variables()})
             states.append(state)
     return states
 
@@ -214,7 +213,7 @@ def critic_with_gradient_penalty(tf):
             states.append([session.run([d_loss, g_loss])])
             session.run(d_step)
             session.run(g_step)
-            states[-1] += [session.run(v) for v in tf.global_variables()]
+            states[-1] += session.run(tf.global_variables())
     return states
 
 

@@ -10,8 +10,8 @@ from headrace import dtypes, shapes
 from headrace.dtypes import DType, as_dtype
 from headrace.errors import UnimplementedError
 from headrace.graph import IndexedSlicesBase, Tensor, convert_to_tensor, name_scope
-from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, OpDef, Spec, op, same_shape
-from headrace.ops.elementwise import is_floating
+from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, Spec, op, same_shape
+from headrace.ops.elementwise import is_floating, unary
 
 # -- casts -----------------------------------------------------------------------------------------
 
@@ -128,24 +128,26 @@ def bitcast(input: Any, type: Any, name: str | None = None) -> Tensor:
 # -- complex numbers -------------------------------------------------------------------------------
 
 
-def _part(name: str, kernel: str, signature: str = "input: T -> output: Tout") -> OpDef:
-    def run(xp: Any, x: Any) -> Any:
-        return getattr(xp, kernel)(x)
-
-    made = op(name, signature, T=dtypes.COMPLEX, Tout=(dtypes.float32, dtypes.float64))(run)
-    made.infer = same_shape
-    return made
+_PART = "input: T -> output: Tout"
+_real = unary("Real", "real", lambda x, y, dy: complex(dy, dy * 0), dtypes.COMPLEX, _PART)
+_imag = unary("Imag", "imag", lambda x, y, dy: complex(dy * 0, dy), dtypes.COMPLEX, _PART)
+_conj = unary("Conj", "conj", lambda x, y, dy: conj(dy), dtypes.COMPLEX, "input: T -> output: T")
 
 
-_real = _part("Real", "real")
-_imag = _part("Imag", "imag")
-complex_abs = _part("ComplexAbs", "abs", "x: T -> y: Tout")
-complex_angle = _part("Angle", "angle")
+def _size_gradient(z: Any, size: Any, dy: Any) -> Any:
+    no_nan = REGISTRY["DivNoNan"]
+    return complex(dy, dy * 0) * no_nan(z, complex(size, size * 0))
 
 
-@op("Conj", "input: T -> output: T", T=dtypes.COMPLEX)
-def _conj(xp: Any, x: Any) -> Any:
-    return xp.conj(x)
+def _angle_gradient(z: Any, angle: Any, dy: Any) -> Any:
+    # of the angle of z = a + ib, by a and b: (-b, a) / |z|²
+    a, b = real(z), imag(z)
+    size = a * a + b * b
+    return complex(-b / size * dy, a / size * dy)
+
+
+complex_abs = unary("ComplexAbs", "abs", _size_gradient, dtypes.COMPLEX, "x: T -> y: Tout")
+complex_angle = unary("Angle", "angle", _angle_gradient, dtypes.COMPLEX, _PART)
 
 
 @op("Complex", "real: T, imag: T -> out: Tout", T=(dtypes.float32, dtypes.float64))
@@ -158,27 +160,8 @@ def _(real: Spec, imag: Spec) -> shapes.Shape:
     return shapes.broadcast(real.shape, imag.shape)
 
 
-_conj.infer = same_shape
-_conj.gradient = lambda op, dy: conj(dy)
-_real.gradient = lambda op, dy: complex(dy, dy * 0)
-_imag.gradient = lambda op, dy: complex(dy * 0, dy)
 _complex.gradient = lambda op, dz: (real(dz), imag(dz))
 _complex.broadcasts = True
-
-
-@complex_abs.def_gradient
-def _(op: Any, dy: Any) -> Any:
-    no_nan = REGISTRY["DivNoNan"]
-    return complex(dy, dy * 0) * no_nan(op.inputs[0], complex(op.outputs[0], op.outputs[0] * 0))
-
-
-@complex_angle.def_gradient
-def _(op: Any, dy: Any) -> Any:
-    # of the angle of z = a + ib, by a and b: (-b, a) / |z|²
-    z = op.inputs[0]
-    a, b = real(z), imag(z)
-    size = a * a + b * b
-    return complex(-b / size * dy, a / size * dy)
 
 
 def complex(real: Any, imag: Any, name: str | None = None) -> Tensor:

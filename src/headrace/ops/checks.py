@@ -21,7 +21,7 @@ from headrace.graph import (
     get_default_graph,
     name_scope,
 )
-from headrace.opdef import NOT_DIFFERENTIABLE, Spec, op, same_shape
+from headrace.opdef import NOT_DIFFERENTIABLE, op, same_shape
 from headrace.ops import array, control, math, reduce
 from headrace.ops.printing import summarize as summary
 
@@ -30,23 +30,20 @@ from headrace.ops.printing import summarize as summary
 
 @op("Assert", "condition: bool, data: *T")
 def _assert(xp: Any, condition: Any, data: Any, *, summarize: int = 3) -> Any:
+    if condition.ndim:
+        shape = shapes.brackets(condition.shape)
+        raise InvalidArgumentError(None, None, f"In[0] should be a scalar: {shape}")
     xp.check(
-        xp.all(condition),
+        condition,
         lambda: "assertion failed: " + " ".join(f"[{summary(d, summarize)}]" for d in data),
     )
     return ()
 
 
-@_assert.def_infer
-def _(condition: Spec, data: Any, **_: Any) -> list[Any]:
-    shapes.with_rank(condition.shape, 0)
-    return []
-
-
 _assert.gradient = NOT_DIFFERENTIABLE
 
 
-def Assert(  # noqa: N802  TensorFlow's name
+def Assert(
     condition: Any, data: Any, summarize: int | None = None, name: str | None = None
 ) -> Operation:
     """An operation that raises InvalidArgumentError, showing `data`, unless the condition holds."""
@@ -324,8 +321,7 @@ def assert_type(
         tensor = convert_to_tensor(tensor, name="tensor")
         if tensor.dtype.base_dtype is not tf_type:
             raise TypeError(
-                f"{_prefix(message)}{tensor.name} must be of type {tf_type!r}; got "
-                f"{tensor.dtype!r}"
+                f"{_prefix(message)}{tensor.name} must be of type {tf_type!r}; got {tensor.dtype!r}"
             )
         return control.no_op("statically_determined_correct_type")
 

@@ -163,7 +163,7 @@ def _fits_int32(array: np.ndarray) -> bool:
 def _refuse_lossy(value: Any, array: np.ndarray, dtype: DType) -> None:
     kind = array.dtype.kind
     wrong = (
-        dtype.kind == "S" and array.size
+        (dtype.kind == "S" and array.size)
         or (dtype.is_integer and kind in "fcb" and array.size)
         or (dtype.is_bool and kind != "b" and array.size)
         or (dtype.is_floating and kind in "cb" and array.size)

@@ -91,9 +91,7 @@ def with_dependencies(dependencies: Sequence[Any], output_tensor: Any, name: Any
         return IndexedSlices(later, slices.indices, slices.dense_shape)
 
 
-def tuple(  # noqa: A001  TensorFlow's name
-    tensors: Any, name: str | None = None, control_inputs: Any = None
-) -> list[Any]:
+def tuple(tensors: Any, name: str | None = None, control_inputs: Any = None) -> list[Any]:
     """The tensors, none to be had before all are worked out; None in the list stays None."""
     tensors = list(tensors)
     with name_scope(name, "tuple", [t for t in tensors if t is not None]):
@@ -105,8 +103,7 @@ def tuple(  # noqa: A001  TensorFlow's name
         for c in control_inputs or ():
             if not isinstance(c, (Tensor, Operation)):
                 raise TypeError(
-                    "'control_inputs' must only contain Operation or Tensor. "
-                    f"Received: {type(c)}"
+                    f"'control_inputs' must only contain Operation or Tensor. Received: {type(c)}"
                 )
             gates.append(c.op if isinstance(c, Tensor) else c)
         if not gates:

@@ -28,7 +28,7 @@ _sigmoid_grad = slope(
 _sqrt_grad = slope(
     "SqrtGrad",
     lambda xp, y, dy: 0.5 * dy / xp.conj(y) if y.dtype.kind == "c" else 0.5 * dy / y,
-    lambda y, dy, dx, g: (-conj(g / conj(y)) * dx, _sqrt_grad(conj(y), g)),
+    lambda y, dy, dx, g: (-conj(g / y) * dx, _sqrt_grad(conj(y), g)),
 )
 _rsqrt_grad = slope(
     "RsqrtGrad",

@@ -103,7 +103,9 @@ def _(op: Any, dy: Any) -> Any:
 def _operand_gradient(op: Any, dy: Tensor, inputs: list[str], output: str, i: int) -> Tensor:
     """Swap the operand with the result; what was summed away in it alone is repeated."""
     x, mine = op.inputs[i], inputs[i]
-    others = [(s, math.conj(t)) for j, (s, t) in enumerate(zip(inputs, op.inputs, strict=True)) if j != i]
+    others = [
+        (s, math.conj(t)) for j, (s, t) in enumerate(zip(inputs, op.inputs, strict=True)) if j != i
+    ]
     seen = set(output).union(*(s for s, _ in others))
     kept = "".join(d for d in mine if d in seen or d == ".")
     if "." in output and "." not in kept:
@@ -137,9 +139,7 @@ def _sum_ellipsis(
     have = g._dims[at : at + len(g._dims) - len(kept) + 1]
     want = _apart(mine, x._dims)[2]
     extra = len(have) - len(want)
-    if None in want and any(
-        s is None and h != 1 for s, h in zip(want, have[extra:], strict=True)
-    ):
+    if None in want and any(s is None and h != 1 for s, h in zip(want, have[extra:], strict=True)):
         others = [_apart(s, t._dims)[2] for s, t in zip(inputs, op.inputs, strict=True)
                   if "." in s and t is not x]  # fmt: skip
         if any(other and len(other) >= 1 for other in others) and not all(
@@ -201,8 +201,10 @@ def einsum(equation: str, *inputs: Any, **kwargs: Any) -> Tensor:
     with name_scope(name, "einsum", list(inputs)):
         tensors = [convert_to_tensor(x) for x in inputs]
         letters, output = _resolve(equation, tensors)
-        while len(tensors) > 2:
-            letters, tensors = _contract_first(letters, output, tensors)
+        if len(tensors) > 2:
+            while len(tensors) > 2:
+                letters, tensors = _contract_first(letters, output, tensors)
+            letters, tensors = letters[::-1], tensors[::-1]  # the latest product first
         return _einsum(tensors, equation=_text(letters, output))
 
 
@@ -219,7 +221,8 @@ def _resolve(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str], str]:
             f"Got {len(tensors)} arguments for equation {equation!r}, expecting {len(letters)}."
         )
     for s in letters:
-        if s.count(".") > 1 or not s.replace(".", "").isalpha() and s.replace(".", ""):
+        named = s.replace(".", "")
+        if s.count(".") > 1 or (named and not named.isalpha()):
             raise ValueError(f"Subscripts {s!r} of equation {equation!r} are not letters.")
     if arrow:
         output = after.replace("...", ".")
@@ -263,4 +266,4 @@ def _contract_first(
     kept = ("." if "." in joined else "") + kept
     product = _einsum([tensors[j], tensors[i]], equation=_text([first, second], kept))
     others = [t for k, t in enumerate(tensors) if k not in pair]
-    return [*rest[::1], kept][::1], [*others, product]
+    return [*rest, kept], [*others, product]

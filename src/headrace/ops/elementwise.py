@@ -14,12 +14,18 @@ from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, Spec, broadcast_shape, op,
 SIGNED = (*dtypes.FLOATS, dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64)
 
 
-def unary(name: str, kernel: Any, gradient: Any, types: Any = dtypes.NUMBERS) -> OpDef:
+def unary(
+    name: str,
+    kernel: Any,
+    gradient: Any,
+    types: Any = dtypes.NUMBERS,
+    signature: str = "x: T -> y: T",
+) -> OpDef:
     """An elementwise op of one operand: `gradient(x, y, dy)` -> dx, with y the result.
 
     A kernel given as a string is the function of that name in `xp`.
     """
-    made = op(name, "x: T -> y: T", T=types)(_kernel(kernel))
+    made = op(name, signature, T=types)(_kernel(kernel))
     made.infer = same_shape
     if isinstance(gradient, str):
         made.gradient = gradient
@@ -51,18 +57,7 @@ def binary(
 
 def compare(name: str, kernel: str, types: Any = dtypes.REALS) -> OpDef:
     """An elementwise op of two operands that broadcast, to bool."""
-    made = op(name, "x: T, y: T -> z: bool", T=types)(_kernel(kernel))
-    made.infer = broadcast_shape
-    made.gradient = NOT_DIFFERENTIABLE
-    return made
-
-
-def test(name: str, kernel: str) -> OpDef:
-    """An elementwise op of one floating operand, to bool."""
-    made = op(name, "x: T -> y: bool", T=dtypes.FLOATS)(_kernel(kernel))
-    made.infer = same_shape
-    made.gradient = NOT_DIFFERENTIABLE
-    return made
+    return binary(name, kernel, NOT_DIFFERENTIABLE, types, "x: T, y: T -> z: bool")
 
 
 def slope(name: str, kernel: Any, gradient: Any, types: Any = dtypes.DIFFERENTIABLE) -> OpDef:
@@ -81,13 +76,14 @@ def _merged_shape(y: Spec, dy: Spec) -> shapes.Shape:
 
 
 def _kernel(kernel: Any) -> Callable[..., Any]:
-    if callable(kernel):
-        return kernel
+    return kernel if callable(kernel) else _of_namespace(kernel)
 
-    def of_namespace(xp: Any, *args: Any) -> Any:
-        return getattr(xp, kernel)(*args)
 
-    return of_namespace
+def _of_namespace(function: str) -> Callable[..., Any]:
+    def kernel(xp: Any, *args: Any) -> Any:
+        return getattr(xp, function)(*args)
+
+    return kernel
 
 
 def function(definition: OpDef, name: str, doc: str, default: str | None = None) -> Any:

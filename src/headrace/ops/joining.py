@@ -428,6 +428,8 @@ def split(
 )  # fmt: skip
 def slice_op(xp: Any, x: Any, begin: Any, size: Any) -> Any:
     """The block of x that starts at `begin` [rank], of `size` [rank]; -1 for all that follow."""
+    if not isinstance(begin, np.ndarray):
+        return _traced_slice(xp, x, begin, size.tolist())
     starts, sizes = begin.tolist(), size.tolist()
     host.check(
         len(starts) == x.ndim == len(sizes),
@@ -448,6 +450,16 @@ def slice_op(xp: Any, x: Any, begin: Any, size: Any) -> Any:
         )
         cut.append(np.s_[b : b + n])
     return x[tuple(cut)]
+
+
+def _traced_slice(xp: Any, x: Any, begin: Any, sizes: list[int]) -> Any:
+    """The block where a traced loop says: its size must be known."""
+    host.check(-1 not in sizes, "A slice from a place that a loop computes needs a known size.")
+    xp.check(xp.all((begin >= 0) & (begin + np.array(sizes) <= np.array(x.shape))), "out of bounds")
+    for axis, n in enumerate(sizes):
+        if n != x.shape[axis]:
+            x = xp.take(x, begin[axis] + np.arange(n), axis=axis, mode="clip")
+    return x
 
 
 @slice_op.def_infer
@@ -490,13 +502,14 @@ def _(op: Any, dy: Any) -> Any:
     return pad_op(dy, room), None, None
 
 
-def _room_around(op: Any) -> list[tuple[int, int]] | None:
+def _room_around(op: Any) -> np.ndarray | None:
     """What the gradient of a Slice is padded with, if it is known already."""
     begin = Spec(op.inputs[1].dtype, op.inputs[1]._dims, op.inputs[1]).value
     whole, part = op.inputs[0]._dims, op.outputs[0]._dims
     if begin is None or not shapes.is_full(whole) or not shapes.is_full(part):
         return None
-    return [(b, d - b - n) for b, d, n in zip(begin.tolist(), whole, part, strict=True)]
+    pairs = [(b, d - b - n) for b, d, n in zip(begin.tolist(), whole, part, strict=True)]
+    return np.array(pairs, begin.dtype).reshape(-1, 2)
 
 
 # -- setting into a margin -------------------------------------------------------------------------
@@ -517,10 +530,17 @@ def checked_room(x: Any, paddings: Any) -> list[tuple[int, int]]:
     return room
 
 
+def padded(xp: Any, x: Any, room: list[tuple[int, int]], value: Any = 0) -> Any:
+    """x in a margin of `value`."""
+    if not any(a or b for a, b in room):
+        return x
+    return xp.pad(x, room, constant_values=value)
+
+
 @op("Pad", "input: T, paddings: Tpaddings -> output: T", static=(1,), Tpaddings=dtypes.INDICES)
 def pad_op(xp: Any, x: Any, paddings: Any) -> Any:
     """x in zeros: paddings [rank, 2] are the cells before and after along each axis."""
-    return xp.pad(x, checked_room(x, paddings))
+    return padded(xp, x, checked_room(x, paddings))
 
 
 def padded_shape(x: Spec, paddings: Spec, *_: Spec, **__: Any) -> Shape:

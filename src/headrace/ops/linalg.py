@@ -95,9 +95,7 @@ _batch_matmul, _batch_matmul_v1 = (
 )
 
 
-def _batch_matmul_shape(
-    x: Spec, y: Spec, *, adj_x: bool, adj_y: bool, **_: Any
-) -> shapes.Shape:
+def _batch_matmul_shape(x: Spec, y: Spec, *, adj_x: bool, adj_y: bool, **_: Any) -> shapes.Shape:
     for t in (x, y):
         shapes.at_least_rank(t.shape, 2)
     if x.shape is None or y.shape is None:
@@ -179,9 +177,7 @@ def matmul(
         with name_scope(name, values=[a, b]) as scope:
             a, b = _operands(a, b)
             if _is_batch(a, b):
-                return _multiply_batch(
-                    a, b, transpose_a, transpose_b, adjoint_a, adjoint_b, scope
-                )
+                return _multiply_batch(a, b, transpose_a, transpose_b, adjoint_a, adjoint_b, scope)
             if adjoint_a:
                 a, transpose_a = math.conj(a), True
             if adjoint_b:

@@ -12,29 +12,69 @@ from typing import Any
 from headrace import dtypes, shapes
 from headrace.folding import UNKNOWN
 from headrace.graph import Tensor, convert_to_tensor, name_scope
-from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, OpDef, Spec, op, same_shape
+from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, OpDef, op
 from headrace.ops import bitwise
 from headrace.ops.cast import cast, complex_abs, conj
+from headrace.ops.cast import imag as imag
+from headrace.ops.cast import real as real
 from headrace.ops.curves import (
     acos as acos,
+)
+from headrace.ops.curves import (
     acosh as acosh,
+)
+from headrace.ops.curves import (
     asin as asin,
+)
+from headrace.ops.curves import (
     asinh as asinh,
+)
+from headrace.ops.curves import (
     atan as atan,
+)
+from headrace.ops.curves import (
     atanh as atanh,
+)
+from headrace.ops.curves import (
     cos as cos,
+)
+from headrace.ops.curves import (
     cosh as cosh,
+)
+from headrace.ops.curves import (
     exp as exp,
+)
+from headrace.ops.curves import (
     expm1 as expm1,
+)
+from headrace.ops.curves import (
     log as log,
+)
+from headrace.ops.curves import (
     log1p as log1p,
+)
+from headrace.ops.curves import (
     reciprocal as reciprocal,
+)
+from headrace.ops.curves import (
     rsqrt as rsqrt,
+)
+from headrace.ops.curves import (
     sigmoid as sigmoid,
+)
+from headrace.ops.curves import (
     sin as sin,
+)
+from headrace.ops.curves import (
     sinh as sinh,
+)
+from headrace.ops.curves import (
     sqrt as sqrt,
+)
+from headrace.ops.curves import (
     tan as tan,
+)
+from headrace.ops.curves import (
     tanh as tanh,
 )
 from headrace.ops.elementwise import (
@@ -44,7 +84,6 @@ from headrace.ops.elementwise import (
     function,
     is_floating,
     is_known,
-    test,
     unary,
 )
 from headrace.ops.operands import agree_all
@@ -133,6 +172,10 @@ def _extreme(chosen: Any) -> Any:
     return gradient
 
 
+def _truncated_rest_gradient(x: Any, y: Any, z: Any, dz: Any) -> Any:
+    return dz, -dz * truncatediv(x, y)
+
+
 def _difference_gradient(x: Any, y: Any, z: Any, dz: Any) -> Any:
     dx = 2 * dz * (x - y)
     return dx, -dx
@@ -150,7 +193,7 @@ _floor_mod = binary(
 _truncate_mod = binary(
     "TruncateMod",
     _truncate_mod_kernel,
-    lambda x, y, z, dz: (dz, -dz * truncatediv(x, y)),
+    _truncated_rest_gradient,
     dtypes.REALS,
 )
 _div_no_nan = binary(
@@ -187,7 +230,7 @@ _div_v1 = binary(
     lambda xp, x, y: _truncate_div_kernel(xp, x, y) if x.dtype.kind in "iu" else x / y,
     _quotient_gradient,
 )
-_mod_v1 = binary("Mod", _truncate_mod_kernel, _truncate_mod.gradient, dtypes.REALS)
+_mod_v1 = binary("Mod", _truncate_mod_kernel, _truncated_rest_gradient, dtypes.REALS)
 
 # -- functions of one number -----------------------------------------------------------------------
 
@@ -199,7 +242,9 @@ def _round_kernel(xp: Any, x: Any) -> Any:
 _flat: Any = NOT_DIFFERENTIABLE
 _neg = unary("Neg", "negative", lambda x, y, dy: -dy, (*SIGNED, *dtypes.COMPLEX))
 _abs = unary("Abs", "abs", lambda x, y, dy: dy * sign(x), SIGNED)
-_sign = unary("Sign", "sign", _flat, (*SIGNED, *dtypes.COMPLEX))
+_sign = unary(
+    "Sign", "sign", lambda x, y, dy: REGISTRY["ZerosLike"](x), (*SIGNED, *dtypes.COMPLEX)
+)
 _square = unary("Square", "square", lambda x, y, dy: dy * (2 * conj(x)))
 _floor = unary("Floor", "floor", _flat, dtypes.FLOATS)
 _ceil = unary("Ceil", "ceil", _flat, dtypes.FLOATS)
@@ -212,9 +257,14 @@ _less = compare("Less", "less")
 _less_equal = compare("LessEqual", "less_equal")
 _greater = compare("Greater", "greater")
 _greater_equal = compare("GreaterEqual", "greater_equal")
-_is_nan = test("IsNan", "isnan")
-_is_inf = test("IsInf", "isinf")
-_is_finite = test("IsFinite", "isfinite")
+_is_nan, _is_inf, _is_finite = (
+    unary(name, kernel, NOT_DIFFERENTIABLE, dtypes.FLOATS, "x: T -> y: bool")
+    for name, kernel in (("IsNan", "isnan"), ("IsInf", "isinf"), ("IsFinite", "isfinite"))
+)
+_BOOLS = "x: bool, y: bool -> z: bool"
+_logical_and = binary("LogicalAnd", "logical_and", NOT_DIFFERENTIABLE, (), _BOOLS)
+_logical_or = binary("LogicalOr", "logical_or", NOT_DIFFERENTIABLE, (), _BOOLS)
+_logical_not = unary("LogicalNot", "logical_not", NOT_DIFFERENTIABLE, (), "x: bool -> y: bool")
 
 
 def _equality(name: str, kernel: str) -> OpDef:
@@ -231,29 +281,6 @@ def _equality(name: str, kernel: str) -> OpDef:
 
 _equal = _equality("Equal", "equal")
 _not_equal = _equality("NotEqual", "not_equal")
-
-
-def _logic(name: str, kernel: str) -> OpDef:
-    def run(xp: Any, x: Any, y: Any) -> Any:
-        return getattr(xp, kernel)(x, y)
-
-    made = op(name, "x: bool, y: bool -> z: bool")(run)
-    made.def_infer(lambda x, y: shapes.broadcast(x.shape, y.shape))
-    made.gradient = NOT_DIFFERENTIABLE
-    return made
-
-
-_logical_and = _logic("LogicalAnd", "logical_and")
-_logical_or = _logic("LogicalOr", "logical_or")
-
-
-@op("LogicalNot", "x: bool -> y: bool")
-def _logical_not(xp: Any, x: Any) -> Any:
-    return xp.logical_not(x)
-
-
-_logical_not.infer = same_shape
-_logical_not.gradient = NOT_DIFFERENTIABLE
 
 # -- the public functions --------------------------------------------------------------------------
 

@@ -77,7 +77,9 @@ def _band(k: Any) -> tuple[int, int]:
         flat.size in (1, 2), lambda: f"diag_index must have one or two elements, got {flat.size}."
     )
     low, high = int(flat[0]), int(flat[-1])
-    host.check(low <= high, lambda: f"lower_diag_index must not be larger than upper: {low} > {high}")
+    host.check(
+        low <= high, lambda: f"lower_diag_index must not be larger than upper: {low} > {high}"
+    )
     return low, high
 
 
@@ -86,7 +88,7 @@ def _length(rows: int, columns: int, d: int) -> int:
 
 
 def _places(rows: int, columns: int, low: int, high: int, align: str) -> tuple[Any, ...]:
-    """Where in the packed diagonals each cell of a matrix is: (inside the band, diagonal, position).
+    """Where in the packed diagonals each cell of a matrix is: (in the band?, diagonal, position).
 
     Diagonals are packed from the highest to the lowest; short ones stand left or right as `align`
     says first for those above the main one, then for those below.
@@ -108,7 +110,14 @@ def _places(rows: int, columns: int, low: int, high: int, align: str) -> tuple[A
     static=(1, 2, 3),
 )
 def _matrix_diag(
-    xp: Any, x: Any, k: Any, num_rows: Any, num_cols: Any, padding: Any, *, align: str = "RIGHT_LEFT"
+    xp: Any,
+    x: Any,
+    k: Any,
+    num_rows: Any,
+    num_cols: Any,
+    padding: Any,
+    *,
+    align: str = "RIGHT_LEFT",
 ) -> Any:
     low, high = _band(k)
     longest = x.shape[-1]
@@ -116,7 +125,9 @@ def _matrix_diag(
     if low != high:
         host.check(
             x.ndim > 1 and x.shape[-2] == high - low + 1,
-            lambda: f"The number of diagonals provided in the input does not match k: {low}..{high}.",
+            lambda: (
+                f"The number of diagonals provided in the input does not match k: {low}..{high}."
+            ),
         )
     elif low == 0 and rows == columns == longest:
         return xp.where(np.eye(rows, dtype=bool), x[..., None], padding)
@@ -129,7 +140,7 @@ def _matrix_diag(
 
 
 def _fit_matrix(low: int, high: int, longest: int, rows: int, columns: int) -> tuple[int, int]:
-    """The size of the matrix that holds the diagonals, as small as can be where -1 leaves it open."""
+    """The size of the matrix that holds the diagonals, as small as can be where it is -1."""
     least_rows, least_columns = longest - min(high, 0), longest + max(low, 0)
     if rows == -1 and columns == -1:
         rows = columns = max(least_rows, least_columns)
@@ -140,7 +151,7 @@ def _fit_matrix(low: int, high: int, longest: int, rows: int, columns: int) -> t
     if columns < least_columns:
         raise ValueError(f"The number of columns is too small: {columns} < {least_columns}")
     if rows != least_rows and columns != least_columns:
-        raise ValueError("The number of rows or columns is not consistent with the specified d_lower, "
+        raise ValueError("The number of rows or columns is not consistent with the given d_lower, "
                          f"d_upper, and longest_diag_len: {rows} and {columns}")  # fmt: skip
     return rows, columns
 
@@ -227,7 +238,9 @@ def _matrix_set_diag(xp: Any, x: Any, diagonal: Any, k: Any, *, align: str = "RI
     inside, d, at = _places(rows, columns, low, high, align)
     host.check(
         not inside.any() or at.max() < diagonal.shape[-1],
-        lambda: f"The diagonal of shape {list(diagonal.shape)} does not fit a {rows} × {columns} matrix.",
+        lambda: (
+            f"A diagonal of shape {list(diagonal.shape)} does not fit a {rows} × {columns} matrix."
+        ),
     )
     return xp.where(inside, diagonal[..., d, at], x) if inside.any() else x
 
@@ -241,7 +254,7 @@ def _(x: Spec, diagonal: Spec, k: Spec, *, align: str) -> shapes.Shape:
 
 @_matrix_set_diag.def_gradient
 def _(op: Any, dy: Any) -> Any:
-    x, diagonal, k = op.inputs
+    _, diagonal, k = op.inputs
     align = op.attrs["align"]
     part = _matrix_diag_part(dy, k, array.zeros((), dy.dtype.base_dtype), align=align)
     dx = _matrix_set_diag(dy, array.zeros_like(part), k, align=align)
@@ -279,7 +292,7 @@ def matrix_diag_part(
     padding_value: Any = 0,
     align: str = "RIGHT_LEFT",
 ) -> Tensor:
-    """The diagonals [..., min(m, n)] of matrices [..., m, n], or k = (low, high) of them, stacked."""
+    """The diagonals [..., min(m, n)] of matrices [..., m, n]; for k = (low, high) them stacked."""
     with name_scope(name) as scope:
         input = convert_to_tensor(input, name="input")
         return _matrix_diag_part(input, k, _padding(padding_value, input), align=align, name=scope)
@@ -312,9 +325,11 @@ def _matrix_set_diag_v1(xp: Any, x: Any, diagonal: Any) -> Any:
 
 _matrix_diag_v1.def_infer(lambda x: None if x.shape is None else (*x.shape, x.shape[-1]))
 _matrix_diag_part_v1.def_infer(
-    lambda x: None
-    if x.shape is None
-    else (*x.shape[:-2], None if None in x.shape[-2:] else min(x.shape[-2:]))
+    lambda x: (
+        None
+        if x.shape is None
+        else (*x.shape[:-2], None if None in x.shape[-2:] else min(x.shape[-2:]))
+    )
 )
 _matrix_set_diag_v1.infer = same_shape
 _matrix_diag_v1.gradient = lambda op, dy: matrix_diag_part(dy)

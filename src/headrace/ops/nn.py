@@ -13,7 +13,7 @@ from typing import Any
 from headrace import dtypes, shapes
 from headrace.errors import InvalidArgumentError
 from headrace.graph import Tensor, convert_to_tensor, name_scope
-from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, Spec, op, same_shape, scalar_shape
+from headrace.opdef import OpDef, Spec, op, same_shape, scalar_shape
 from headrace.ops import array, gather, linalg, math, reduce
 from headrace.ops.constant import constant
 from headrace.ops.random import random_uniform
@@ -289,13 +289,12 @@ def bias_add(
 ) -> Tensor:
     """value [n, ..., c] + bias [c]; with `data_format` "NC..." value is [n, c, ...]."""
     with name_scope(name, "BiasAdd", [value, bias]) as scope:
-        if data_format is not None and not data_format.startswith("N"):
-            data_format = ""
-        first = data_format is not None and data_format.startswith("NC")
-        if data_format is not None and not first and not data_format.endswith("C"):
+        text = data_format or "NHWC"
+        first = text.startswith("NC")
+        if not first and not (text.startswith("N") and text.endswith("C")):
             raise ValueError(
-                f"`data_format` must be of the form `N...C` or `NC...`. Received: data_format="
-                f"{data_format}"
+                "`data_format` must be of the form `N...C` or `NC...`. "
+                f"Received: data_format={data_format}"
             )
         value = convert_to_tensor(value, name="input")
         bias = convert_to_tensor(bias, dtype=value.dtype, name="bias")

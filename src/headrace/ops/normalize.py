@@ -186,9 +186,7 @@ def l2_normalize(
 # -- clipping --------------------------------------------------------------------------------------
 
 
-def clip_by_value(
-    t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None
-) -> Any:
+def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any, name: str | None = None) -> Any:
     """t with what is below the minimum or above the maximum put there; of IndexedSlices, those."""
     with name_scope(name, "clip_by_value", [_dense(t), clip_value_min, clip_value_max]) as scope:
         values = convert_to_tensor(_dense(t), name="t")

@@ -21,7 +21,7 @@ from headrace.xp import numpy as host
 
 
 def _first_seen(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unique elements in the order of their first occurrence, where each x is among them, counts."""
+    """Unique elements in order of first occurrence, where each x is among them, and counts."""
     host.check(x.ndim == 1, "unique expects a 1D vector.")
     options = {} if x.dtype == object else {"equal_nan": False}
     _, first, inverse, counts = np.unique(
@@ -102,15 +102,12 @@ def _(x: Spec, y: Spec, *, out_idx: DType) -> list[Shape]:
     return [(None,), (None,)]
 
 
-def setdiff1d(
-    x: Any, y: Any, index_dtype: Any = dtypes.int32, name: str | None = None
-) -> ListDiff:
+def setdiff1d(x: Any, y: Any, index_dtype: Any = dtypes.int32, name: str | None = None) -> ListDiff:
     """The elements of vector x that are not in vector y, in their order, and their places in x."""
     return ListDiff(*_list_diff(x, y, out_idx=as_dtype(index_dtype), name=name))
 
 
-for _made in (_unique, _unique_with_counts, _list_diff):
-    _made.gradient = NOT_DIFFERENTIABLE
+_list_diff.gradient = NOT_DIFFERENTIABLE
 
 # -- taking apart and putting together -------------------------------------------------------------
 
@@ -251,8 +248,7 @@ def searchsorted(
     """
     if side not in ("left", "right"):
         raise ValueError(
-            "Argument `side` must be either 'right' or 'left'. "
-            f"Received: `side` = '{side}'."
+            f"Argument `side` must be either 'right' or 'left'. Received: `side` = '{side}'."
         )
     rows = array.reshape(sorted_sequence, [-1, array.shape(sorted_sequence)[-1]])
     flat = array.reshape(values, [-1, array.shape(values)[-1]])

@@ -25,7 +25,7 @@ def _float_text(value: float, few: int, many: int, narrow: Callable[[str], Any])
 
 def _element_text(dtype: Any) -> Callable[[Any], str]:
     """A function that writes an element of the dtype."""
-    if dtype == object or dtype.kind in "SU":
+    if dtype.kind in "OSU":
         return _escaped
     kind = dtypes.as_dtype(dtype)
     if kind.is_bool:
@@ -69,7 +69,10 @@ def _nested(texts: list[str], shape: tuple[int, ...], depth: int) -> str:
 
 
 def show(value: Any, edge: int = 3) -> str:
-    """The array in nested brackets on lines, `edge` elements at both ends of long axes (-1: all)."""
+    """The array in nested brackets, on lines; of a long axis `edge` elements at both ends.
+
+    -1 shows all.
+    """
     array = np.asarray(value)
     write = _element_text(array.dtype)
     if write is _escaped:
@@ -82,7 +85,7 @@ def _shown(array: np.ndarray, edge: int, write: Callable[[Any], str], rank: int)
         return write(array.item())
     n = len(array)
     ends = range(n) if edge < 0 or n <= 2 * edge else [*range(edge), *range(n - edge, n)]
-    parts = [_shown(array[i], edge, write, rank) for i in ends]
+    parts = [_shown(array[i, ...], edge, write, rank) for i in ends]
     if len(parts) < n:
         parts.insert(edge, "...")
     depth = rank - array.ndim
@@ -130,7 +133,7 @@ def _(node: Any, dy: Any) -> Any:
     return (dy, *[None] * (len(node.inputs) - 1))
 
 
-def Print(  # noqa: N802  TensorFlow's name
+def Print(
     input_: Any,
     data: Any,
     message: str | None = None,
@@ -214,7 +217,7 @@ def _print_v2(xp: Any, text: Any, *, output_stream: str = "stderr", end: str = "
 _print_v2.gradient = NOT_DIFFERENTIABLE
 
 
-def print(  # noqa: A001  TensorFlow's name
+def print(
     *inputs: Any,
     output_stream: Any = None,
     summarize: int | None = None,

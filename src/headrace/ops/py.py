@@ -1,5 +1,7 @@
 """Python inside the graph: functions of arrays, and new nodes written in NumPy."""
 
+# ruff: noqa: N803  (`Tout` is TensorFlow's)
+
 from __future__ import annotations
 
 import itertools
@@ -92,7 +94,8 @@ def _python_op(name: str, *, exact: bool, pure: bool) -> OpDef:
                 None,
                 f"{token} returns {len(results)} values, but expects to see {len(Tout)} values.",
             )
-        return tuple(convert(i, r, d, token) for i, (r, d) in enumerate(zip(results, Tout)))  # noqa: B905
+        pairs = zip(results, Tout, strict=False)
+        return tuple(convert(i, r, d, token) for i, (r, d) in enumerate(pairs))
 
     convert = _exactly if exact else _converted
     made.gradient = NOT_DIFFERENTIABLE

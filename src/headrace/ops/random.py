@@ -85,9 +85,7 @@ def _sampler(name: str, sample: Callable[..., Any]) -> OpDef:
         static=(0,),
         blocks=_blocks(name),
     )
-    def made(
-        xp: Any, state: Any, shape: Any, *, dtype: Any, seed: int = 0, seed2: int = 0
-    ) -> Any:
+    def made(xp: Any, state: Any, shape: Any, *, dtype: Any, seed: int = 0, seed2: int = 0) -> Any:
         return sample(xp, state, _sizes(shape), dtype.numpy)
 
     made.infer = lambda shape, **_: shape_operand(shape)

@@ -26,9 +26,7 @@ TopKV2 = namedtuple("TopKV2", ["values", "indices"])
     Tk=(dtypes.int16, dtypes.int32, dtypes.int64),
     static=(1,),
 )
-def _top_k(
-    xp: Any, x: Any, k: Any, *, sorted: bool = True, index_type: Any = dtypes.int32
-) -> Any:
+def _top_k(xp: Any, x: Any, k: Any, *, sorted: bool = True, index_type: Any = dtypes.int32) -> Any:
     k = int(k)
     if x.ndim < 1:
         raise InvalidArgumentError(None, None, "input must be >= 1-D, got shape []")
@@ -38,13 +36,8 @@ def _top_k(
         raise InvalidArgumentError(
             None, None, f"input must have at least k columns. Had {x.shape[-1]}, needed {k}"
         )
-    if k == 1:
-        indices = xp.argmax(x, axis=-1, keepdims=True)
-    else:
-        # Sorting backwards and then turning round puts the first of equal elements first.
-        back = xp.argsort(x[..., ::-1], axis=-1, stable=True)[..., ::-1]
-        indices = x.shape[-1] - 1 - back[..., :k]
-    return xp.take_along_axis(x, indices, axis=-1), indices.astype(index_type.numpy)
+    values, indices = xp.top_k(x, k)
+    return values, indices.astype(index_type.numpy)
 
 
 @_top_k.def_infer
@@ -68,8 +61,9 @@ def _(x: Spec, k: Spec, *, sorted: bool, index_type: Any) -> list[Shape]:
 def _(node: Any, d_values: Any, d_indices: Any) -> Any:
     x, indices = node.inputs[0], node.outputs[1]
     columns = array.shape(x)[-1]
-    rows = array.reshape(indices, array.stack([-1, array.shape(indices)[-1]]))
-    starts = array.expand_dims(array.range(array.shape(rows)[0]) * columns, 1)
+    count = reduce.reduce_prod(array.shape(x)[:-1])
+    rows = array.reshape(indices, array.stack([count, array.shape(indices)[-1]]))
+    starts = array.expand_dims(array.range(count) * columns, 1)
     places = array.reshape(math.cast(rows, dtypes.int32) + starts, [-1, 1])
     flat = gather.scatter_nd(places, array.reshape(d_values, [-1]), [array.size(x)])
     return array.reshape(flat, array.shape(x)), None

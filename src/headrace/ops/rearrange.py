@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from headrace import dtypes, shapes
 from headrace.folding import Spec
-from headrace.graph import Tensor, convert_to_tensor
+from headrace.graph import Tensor
 from headrace.opdef import op
 from headrace.ops import array, reduce
 from headrace.ops.filling import fill_op
-from headrace.ops.joining import checked_room, padded_shape, unpadded
-from headrace.ops.operands import axis_of, divide_size, shape_operand
+from headrace.ops.joining import checked_room, padded, padded_shape, unpadded
+from headrace.ops.operands import divide_size, shape_operand
 from headrace.ops.shaping import broadcast_to_op
 from headrace.shapes import Shape
 from headrace.xp import numpy as host
@@ -107,10 +106,7 @@ def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
     static=(1,), Tpaddings=dtypes.INDICES,
 )  # fmt: skip
 def _pad_v2(xp: Any, x: Any, paddings: Any, value: Any) -> Any:
-    room = checked_room(x, paddings)
-    if x.ndim == 0:
-        return x
-    return xp.pad(x, room, constant_values=value)
+    return padded(xp, x, checked_room(x, paddings), value)
 
 
 _pad_v2.infer = padded_shape
@@ -139,9 +135,7 @@ def _mirror_room(x: Any, paddings: Any, mode: str) -> list[tuple[int, int]]:
             text = f"paddings must be less than the dimension size: {a}, {b} not less than {d}"
             host.check(max(a, b) < d or a == b == 0, text)
         else:
-            text = (
-                f"paddings must be no greater than the dimension size: {a}, {b} greater than {d}"
-            )
+            text = f"paddings must be no greater than the dimension size: {a}, {b} greater than {d}"
             host.check(max(a, b) <= d, text)
     return room
 
@@ -269,7 +263,9 @@ def _reverse_sequence(xp: Any, x: Any, lengths: Any, *, seq_dim: int, batch_dim:
     n, batch = x.shape[seq_dim], x.shape[batch_dim]
     host.check(
         lengths.shape == (batch,),
-        lambda: f"Length of seq_lengths != input.dims({batch_dim}), ({lengths.shape[0]} vs. {batch})",
+        lambda: (
+            f"Length of seq_lengths != input.dims({batch_dim}), ({lengths.shape[0]} vs. {batch})"
+        ),
     )
     xp.check(
         xp.all((lengths >= 0) & (lengths <= n)),
@@ -458,9 +454,7 @@ def _space_to_batch(xp: Any, x: Any, block_shape: Any, paddings: Any) -> Any:
     for i, (d, k) in enumerate(zip(space, block, strict=True)):
         host.check(
             d % k == 0,
-            lambda i=i, d=d, k=k: (
-                f"padded_shape[{i}]={d} is not divisible by block_shape[{i}]={k}"
-            ),
+            lambda i=i, d=d, k=k: f"padded_shape[{i}]={d} is not divisible by block_shape[{i}]={k}",
         )
         parts += [d // k, k]
     inner, outer = range(2, 2 * m + 2, 2), range(1, 2 * m + 1, 2)
@@ -496,9 +490,7 @@ def _batch_to_space(xp: Any, x: Any, block_shape: Any, crops: Any) -> Any:
     n, space, rest = x.shape[0], x.shape[1 : 1 + m], x.shape[1 + m :]
     host.check(
         n % times == 0,
-        lambda: (
-            f"Input batch dimension ({n}) is not divisible by product of block sizes ({times})"
-        ),
+        lambda: f"Input batch dimension ({n}) is not divisible by product of block sizes ({times})",
     )
     y = xp.reshape(x, (*block, n // times, *space, *rest))
     order = [m] + [k for i in range(m) for k in (m + 1 + i, i)]

@@ -194,6 +194,13 @@ def _extreme_gradient(op: Any, dy: Any) -> Any:
     return chosen * (_aligned(op, dy) / _sum(chosen, axes, keep_dims=True))
 
 
+def _euclidean_gradient(op: Any, dy: Any) -> Any:
+    x, y = op.inputs[0], op.outputs[0]
+    if dy.dtype.is_complex:  # the norm is real, whatever its type
+        dy = math.cast(math.real(dy), dy.dtype)
+    return x * _aligned(op, dy / math.conj(y))
+
+
 _sum = _reduction("Sum", _sum_kernel, _spread)
 _mean = _reduction("Mean", _mean_kernel, lambda op, dy: _spread(op, dy / _reduced_count(op)))
 _prod = _reduction("Prod", _prod_kernel, _prod_gradient)
@@ -208,7 +215,7 @@ _any = _reduction(
 _euclidean_norm = _reduction(
     "EuclideanNorm",
     _euclidean_kernel,
-    lambda op, dy: op.inputs[0] * _aligned(op, dy / math.conj(op.outputs[0])),
+    _euclidean_gradient,
     dtypes.DIFFERENTIABLE,
 )
 
@@ -222,8 +229,7 @@ def _either(name: str, value: Any, old_name: str, old: Any) -> Any:
 def _axes(x: Any, axis: Any) -> Any:
     """The axes as an operand: all there are if none is given."""
     if axis is not None:
-        empty = isinstance(axis, (list, tuple)) and not axis
-        return np.zeros(0, np.int32) if empty else axis
+        return axis
     shape = getattr(x, "shape", None) if hasattr(x, "_as_graph_element") else None
     if shape is not None and shape.ndims:  # TensorFlow counts the axes of a scalar in the run
         return constant(np.arange(shape.ndims, dtype=np.int32))
@@ -302,7 +308,9 @@ def reduce_variance(
         x = convert_to_tensor(input_tensor)
         mean = reduce_mean(x, axis=axis, keepdims=True)
         if mean.dtype.is_integer:
-            raise TypeError(f"Input must be either real or complex. Received integer type {mean.dtype}.")
+            raise TypeError(
+                f"Input must be either real or complex. Received integer type {mean.dtype}."
+            )
         diff = x - mean
         if diff.dtype.is_complex:
             square = math.cast(math.real(diff * math.conj(diff)), diff.dtype.real_dtype)
@@ -425,9 +433,7 @@ def arg_min(
 
 
 def _scan(name: str, kernel: str, start: int) -> OpDef:
-    def run(
-        xp: Any, x: Any, axis: Any, *, exclusive: bool = False, reverse: bool = False
-    ) -> Any:
+    def run(xp: Any, x: Any, axis: Any, *, exclusive: bool = False, reverse: bool = False) -> Any:
         a, rank = int(np.reshape(axis, ())), x.ndim
         host.check(
             -rank <= a < rank,
@@ -444,9 +450,9 @@ def _scan(name: str, kernel: str, start: int) -> OpDef:
         y = getattr(xp, kernel)(wide, axis=a, dtype=wide.dtype)
         return (xp.flip(y, a) if reverse else y).astype(x.dtype)
 
-    made = op(name, "x: T, axis: Tidx -> out: T", static=(1,), T=dtypes.NUMBERS, Tidx=dtypes.INDICES)(
-        run
-    )
+    made = op(
+        name, "x: T, axis: Tidx -> out: T", static=(1,), T=dtypes.NUMBERS, Tidx=dtypes.INDICES
+    )(run)
     made.def_infer(_scan_shape)
     return made
 
@@ -468,11 +474,21 @@ def _(op: Any, dy: Any) -> Any:
 
 @_cumprod.def_gradient
 def _(op: Any, dy: Any) -> Any:
-    # as TensorFlow has it: where an element is zero the gradient is not found, and 0 is given
+    # Σ dy conj(y) from here on, over x. Where x is the first zero of its row, the products that
+    # leave it out are those of the row with 1 in its place; after a second zero they are all 0.
     x, axis = op.inputs
     exclusive, reverse = op.attrs["exclusive"], op.attrs["reverse"]
-    total = _cumsum(op.outputs[0] * dy, axis, exclusive=exclusive, reverse=not reverse)
-    return math.div_no_nan(total, math.conj(x)), None
+
+    def sums(y: Any) -> Any:
+        return _cumsum(math.conj(y) * dy, axis, exclusive=exclusive, reverse=not reverse)
+
+    zero = math.cast(math.equal(x, 0), x.dtype.base_dtype)
+    first = zero * math.cast(math.equal(_cumsum(zero, axis, reverse=reverse), 1), zero.dtype)
+    full = x + first
+    without = sums(_cumprod(full, axis, exclusive=exclusive, reverse=reverse)) / math.conj(
+        x + zero
+    )
+    return math.div_no_nan(sums(op.outputs[0]), math.conj(x)) + first * without, None
 
 
 def cumsum(

@@ -163,7 +163,8 @@ def _share_of_extreme(op: Any, dy: Any) -> Any:
     """The gradient of a segment, shared equally by the rows that attain its extreme."""
     x, ids = op.inputs
     chosen = math.cast(math.equal(x, _gather(op.outputs[0], ids)), dy.dtype.base_dtype)
-    return chosen * _gather(dy / _segment_sum(chosen, ids), ids), None
+    count = math.maximum(_segment_sum(chosen, ids), 1)
+    return chosen * _gather(dy / count, ids), None
 
 
 _segment_max.gradient = _segment_min.gradient = _share_of_extreme
@@ -180,10 +181,9 @@ def _others(x: Any, dy: Any, total: Any, product: Any, back: Any) -> Any:
     """dy times the product of the other rows of each row's segment, zeros among them and all."""
     zero = math.cast(math.equal(x, 0), x.dtype.base_dtype)
     full = x + zero  # 1 in place of 0
-    rest = back(product(full)) / full  # of the others that are not zero
-    zeros_elsewhere = back(total(zero)) - zero
-    alone = math.cast(math.equal(zeros_elsewhere, 0), x.dtype.base_dtype)
-    return back(dy) * math.conj(rest * alone)
+    alone = math.cast(math.equal(back(total(zero)), 1), x.dtype.base_dtype)  # the only zero
+    rest = math.div_no_nan(back(product(x)), x) + zero * alone * (back(product(full)) / full)
+    return back(dy) * math.conj(rest)
 
 
 def _sorted_function(definition: OpDef, name: str, doc: str) -> Callable[..., Tensor]:
@@ -263,9 +263,7 @@ def _(op: Any, dy: Any) -> Any:
 
 def _share_of_unsorted_extreme(op: Any, dy: Any) -> Any:
     x, ids, n = op.inputs
-    chosen = math.cast(
-        math.equal(x, _gather_or_zero(op.outputs[0], ids, x)), dy.dtype.base_dtype
-    )
+    chosen = math.cast(math.equal(x, _gather_or_zero(op.outputs[0], ids, x)), dy.dtype.base_dtype)
     count = math.maximum(_unsorted_sum(chosen, ids, n), 1)
     return chosen * _gather_or_zero(dy / count, ids, x), None, None
 

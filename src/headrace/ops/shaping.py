@@ -220,30 +220,31 @@ def _reshape(xp: Any, x: Any, shape: Any) -> Any:
             False,
             f"Only one input size may be -1, not both {first} and {sizes.index(-1, first + 1)}",
         )
-    known = shapes.product(d for d in sizes if d != -1)
     have = shapes.product(x.shape)
-    if -1 not in sizes:
-        host.check(
-            known == have,
-            lambda: (
-                f"Input to reshape is a tensor with {have} values, but the requested shape has "
-                f"{known}"
-            ),
-        )
-    else:
-        host.check(
-            known,
-            "reshape cannot infer the missing input size for an empty tensor unless all specified "
-            "input sizes are non-zero",
-        )
-        host.check(
-            have % known == 0,
-            lambda: (
-                f"Input to reshape is a tensor with {have} values, but the requested shape "
-                f"requires a multiple of {known}"
-            ),
-        )
+    if -1 in sizes:
+        sizes = _with_the_missing(x.shape, sizes)
+    host.check(
+        shapes.product(sizes) == have,
+        lambda: (
+            f"Input to reshape is a tensor with {have} values, but the requested shape has "
+            f"{shapes.product(sizes)}"
+        ),
+    )
     return xp.reshape(x, sizes)
+
+
+def _with_the_missing(shape: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes with the -1 found out; sizes of 0 are left aside where both shapes have one."""
+    known = shapes.product(d for d in sizes if d not in (-1, 0))
+    have = shapes.product(d for d in shape if d or 0 not in sizes)
+    host.check(
+        have % known == 0 or (0 in sizes and 0 in shape),
+        lambda: (
+            f"Input to reshape is a tensor with {have} values, but the requested shape requires a "
+            f"multiple of {known}"
+        ),
+    )
+    return tuple(have // known if d == -1 else d for d in sizes)
 
 
 @_reshape.def_infer
@@ -267,6 +268,8 @@ def _(x: Spec, shape: Spec) -> Shape:
         if want:
             i = lacking[0]
             return (*out[:i], divide_size(have, want), *out[i + 1 :])
+        if not have and -1 in shape.sizes:  # type: ignore[operator]
+            return _with_the_missing(x.shape, shape.sizes)  # type: ignore[arg-type]
     elif open_in and not lacking and have:
         divide_size(want, have)
     return out
@@ -414,7 +417,9 @@ def _left_padded(s0: Any, s1: Any) -> tuple[list[Any], list[Any]]:
     n = max(len(a), len(b))
     a, b = [1] * (n - len(a)) + a, [1] * (n - len(b)) + b
     host.check(
-        all(x is UNKNOWN or y is UNKNOWN or x == y or 1 in (x, y) for x, y in zip(a, b, strict=True)),
+        all(
+            x is UNKNOWN or y is UNKNOWN or x == y or 1 in (x, y) for x, y in zip(a, b, strict=True)
+        ),
         lambda: (
             f"Incompatible shapes: {shapes.brackets(s0.tolist())} vs. "
             f"{shapes.brackets(s1.tolist())}"
@@ -457,7 +462,10 @@ def _broadcast_gradient_args(xp: Any, s0: Any, s1: Any) -> Any:
 def _(s0: Spec, s1: Spec) -> list[Shape]:
     shapes.with_rank(s0.shape, 1)
     shapes.with_rank(s1.shape, 1)
-    return [(None,), (None,)]
+    a, b = s0.value, s1.value
+    if a is None or b is None:
+        return [(None,), (None,)]
+    return [axes.shape for axes in _broadcast_gradient_args.kernel(host, a, b)]
 
 
 _broadcast_args.gradient = _broadcast_gradient_args.gradient = NOT_DIFFERENTIABLE
@@ -538,12 +546,19 @@ _transpose.infer = _conjugate_transpose.infer = _transposed_shape
 
 @_transpose.def_gradient
 def _(op: Any, dy: Any) -> Any:
-    return transpose(dy, invert_permutation(op.inputs[1])), None
+    return transpose(dy, _inverse(op.inputs[1])), None
 
 
 @_conjugate_transpose.def_gradient
 def _(op: Any, dy: Any) -> Any:
-    return transpose(dy, invert_permutation(op.inputs[1]), conjugate=True), None
+    return transpose(dy, _inverse(op.inputs[1]), conjugate=True), None
+
+
+def _inverse(perm: Tensor) -> Any:
+    axes = Spec(perm.dtype, perm._dims, perm).value
+    if axes is None:
+        return invert_permutation(perm)
+    return np.argsort(axes % max(len(axes), 1)).astype(axes.dtype)
 
 
 def transpose(

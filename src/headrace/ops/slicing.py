@@ -13,7 +13,7 @@ import numpy as np
 from headrace import dtypes, shapes
 from headrace.dtypes import as_dtype
 from headrace.folding import UNKNOWN, Spec
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.graph import Tensor, name_scope
 from headrace.opdef import op
 from headrace.ops import array, gather, math
 from headrace.ops.constant import constant
@@ -38,9 +38,13 @@ class _Piece:
 
 
 def _pieces(
-    rank: int, begin: Sequence[Any], end: Sequence[Any], strides: Sequence[Any], masks: dict[str, int]
+    rank: int,
+    begin: Sequence[Any],
+    end: Sequence[Any],
+    strides: Sequence[Any],
+    masks: dict[str, int],
 ) -> Iterator[_Piece]:
-    """The pieces of a sparse spec, with the ellipsis written out; ValueError if there are too many."""
+    """The pieces of a slice, its ellipsis written out; ValueError if there are too many."""
     n = len(begin)
 
     def bit(mask: str, i: int) -> bool:
@@ -94,10 +98,6 @@ def _length(piece: _Piece, size: int | None) -> int | None:
     return len(range(size)[piece.begin : piece.end : piece.stride])
 
 
-def _is_traced(x: Any) -> bool:
-    return not isinstance(x, (np.ndarray, np.generic))
-
-
 @op(
     "StridedSlice", "input: T, begin: Index, end: Index, strides: Index -> output: T",
     static=(1, 2, 3), Index=(dtypes.int16, *dtypes.INDICES),
@@ -117,30 +117,43 @@ def _strided_slice(
 ) -> Any:
     masks = _masks(begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)
     cut: list[Any] = []
-    for piece in _cut(x.shape, begin, end, strides, masks):
+    for piece in _cut(xp, x.shape, begin, end, strides, masks):
         if piece.axis is None:
             cut.append(None)
         elif piece.drop:
             cut.append(piece.begin)
         else:
             cut.append(np.s_[piece.begin : piece.end : piece.stride])
-    return x[(*cut, ...)]
+    return (x if x.dtype == object else xp.asarray(x))[(*cut, ...)]
 
 
-def _cut(shape: Any, begin: Any, end: Any, strides: Any, masks: dict[str, int]) -> list[_Piece]:
+def _cut(
+    xp: Any, shape: Any, begin: Any, end: Any, strides: Any, masks: dict[str, int]
+) -> list[_Piece]:
     """The checked pieces for an array of the shape. InvalidArgumentError for what it has not.
 
-    In a traced loop `begin` may be a tracer: then only axes that are dropped can use it.
+    In a traced loop `begin` and `end` may be tracers; only single indices can use them then.
     """
-    starts = list(begin) if _is_traced(begin) else begin.tolist()
-    ends = [None] * len(starts) if _is_traced(end) else end.tolist()
+    bounds = [v.tolist() if isinstance(v, np.ndarray) else list(v) for v in (begin, end)]
     try:
-        pieces = list(_pieces(len(shape), starts, ends, strides.tolist(), masks))
+        pieces = list(_pieces(len(shape), *bounds, strides.tolist(), masks))
         for piece in pieces:
             if piece.axis is not None:
                 _checked(piece, shape[piece.axis])
     except ValueError as error:
         host.check(False, str(error))
+    for piece in pieces:
+        if piece.axis is None:
+            continue
+        if piece.drop and not isinstance(piece.begin, int):
+            size = shape[piece.axis]
+            xp.check((piece.begin >= -size) & (piece.begin < size), "slice index out of bounds.")
+        elif not piece.drop:
+            host.check(
+                all(v is None or isinstance(v, int) for v in (piece.begin, piece.end)),
+                f"The bounds of a slice of dimension {piece.axis} are computed by a loop, so that "
+                "its size is not known. Use tf.slice with a constant size, or tf.gather.",
+            )
     return pieces
 
 
@@ -202,7 +215,7 @@ def _strided_slice_grad(
     """`dy` where a strided slice took from, in zeros of `shape`."""
     masks = _masks(begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)
     extent = shape.tolist()
-    pieces = _cut(extent, begin, end, strides, masks)
+    pieces = _cut(xp, extent, begin, end, strides, masks)
     index: list[Any] = []
     sizes: list[int] = []
     for piece in pieces:
@@ -216,7 +229,8 @@ def _strided_slice_grad(
             sizes.append(len(taken))
             index.append(_forward(taken))
     dy = xp.reshape(dy, sizes)
-    back = [np.s_[::-1] if p.stride < 0 else np.s_[:] for p in pieces if p.axis is not None and not p.drop]
+    kept = [p for p in pieces if p.axis is not None and not p.drop]
+    back = [np.s_[::-1] if p.stride < 0 else np.s_[:] for p in kept]
     if any(b.step for b in back):
         dy = dy[tuple(back)]
     if not any(_is_tracer_index(i) for i in index) and all(
@@ -266,7 +280,7 @@ def _(op: Any, ddx: Any) -> Any:
 
 
 def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tensor:
-    """The block that starts at `begin`, of `size`: each [rank]; a size of -1 takes all that follow."""
+    """The block that starts at `begin` [rank], of `size` [rank]; -1 for all that follow."""
     return array.slice_op(input_, begin, size, name=name)
 
 
@@ -305,10 +319,9 @@ def _check_index(index: Any) -> None:
     if isinstance(index, (numbers.Integral, Dimension)):
         return
     dtype = getattr(index, "dtype", None)
-    if dtype is not None and as_dtype(dtype).base_dtype in _INDEX_TYPES:
-        if not index.shape or len(index.shape) != 1:
-            return
-    raise TypeError(_WRONG.format(index))
+    integer = dtype is not None and as_dtype(dtype).base_dtype in _INDEX_TYPES
+    if not integer or (index.shape and len(index.shape) == 1):
+        raise TypeError(_WRONG.format(index))
 
 
 def _is_mask(key: Any) -> bool:

@@ -15,7 +15,10 @@ import numpy as np
 from headrace import dtypes, shapes
 from headrace.errors import InvalidArgumentError, OutOfRangeError
 from headrace.graph import Tensor
+from headrace.indexed_slices import IndexedSlices
 from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, Spec, op
+from headrace.ops import array
+from headrace.ops.constant import constant
 from headrace.shapes import Shape, TensorShape, brackets
 
 
@@ -387,6 +390,21 @@ def _(variable: Spec, indices: Spec, *, batch_dims: int, validate_indices: bool)
     if shape is None or indices.shape is None:
         return None
     return indices.shape + shape[1:]
+
+
+@resource_gather.def_gradient
+def _(op: Any, dy: Any) -> Any:
+    handle, indices = op.inputs
+    known = variable_shape_of(_spec(handle))
+    if known is None or None in known:
+        whole = _variable_shape(handle, out_type=dtypes.int32)
+        rows = array.concat([array.reshape(array.size(indices), [1]), whole[1:]], 0)
+    else:
+        whole = constant(known, dtypes.int32)
+        rows = (-1 if 0 not in known[1:] else array.size(indices), *known[1:])
+    if indices._dims is None or len(indices._dims) != 1:
+        dy, indices = array.reshape(dy, rows), array.reshape(indices, [-1])
+    return IndexedSlices(dy, indices, whole), None
 
 
 for _op in (

@@ -10,7 +10,7 @@ from headrace import dtypes, shapes
 from headrace.errors import InvalidArgumentError
 from headrace.folding import constant_value
 from headrace.graph import Tensor, control_dependencies, convert_to_tensor, name_scope
-from headrace.opdef import NOT_DIFFERENTIABLE, Spec, op
+from headrace.opdef import Spec, op
 from headrace.ops import array, checks, gather, math, nn, reduce, slicing
 from headrace.ops.constant import constant
 from headrace.shapes import Shape
@@ -148,7 +148,7 @@ def _(x: Spec, labels: Spec) -> list[Shape]:
 
 @_softmax_xent.def_gradient
 def _(node: Any, d_loss: Any, d_backprop: Any) -> Any:
-    logits, labels = node.inputs
+    logits = node.inputs[0]
     column = array.expand_dims(d_loss, -1)
     d_logits = column * node.outputs[1]
     d_labels = -column * log_softmax(logits)
@@ -368,9 +368,7 @@ def sigmoid_cross_entropy_with_logits(
         positive = math.greater_equal(logits, zeros)
         relu_logits = gather.where(positive, logits, zeros)
         minus_abs = gather.where(positive, -logits, logits)
-        return math.add(
-            relu_logits - logits * labels, math.log1p(math.exp(minus_abs)), name=scope
-        )
+        return math.add(relu_logits - logits * labels, math.log1p(math.exp(minus_abs)), name=scope)
 
 
 def weighted_cross_entropy_with_logits(
@@ -405,7 +403,7 @@ def _one_shape(logits: Tensor, labels: Tensor) -> None:
 def log_poisson_loss(
     targets: Any, log_input: Any, compute_full_loss: bool = False, name: str | None = None
 ) -> Tensor:
-    """exp(c) - z c, elementwise: minus the log-likelihood of counts z under a Poisson of log-rate c.
+    """exp(c) - z c, elementwise: minus the log-likelihood of counts z, Poisson with log-rate c.
 
     It lacks log(z!), a constant; `compute_full_loss` adds Stirling's approximation of it.
     """

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import linecache
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from headrace import errors
-from headrace.graph import Operation
+from headrace.graph import NODE_MARK, Operation, where
 from headrace.runtime.plan import Name, Step
 from headrace.xp import numpy as numpy_namespace
 
@@ -58,21 +57,7 @@ def blame(error: Exception, op: Operation) -> Exception:
     if isinstance(error, errors.OpError):
         if error.op is None or error.op is op:
             error.op = op
-            if _MARK not in error.message:
+            if NODE_MARK not in error.message:
                 error.message += where(op)
         return error
     return errors.InvalidArgumentError(None, op, f"{error}{where(op)}")
-
-
-_MARK = "\n\t [[node "
-
-
-def where(op: Operation) -> str:
-    """The tail of an error message: which node it is, and the user's line that made it."""
-    made = ""
-    if op._frames:
-        code, line = op._frames[0]
-        source = linecache.getline(code.co_filename, line).strip()
-        made = f", defined at {code.co_filename}:{line} in {code.co_name}"
-        made += f"\n\t\t{source}" if source else ""
-    return f"{_MARK}{op.name} (op: {op.type}){made}]]"

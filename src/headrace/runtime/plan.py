@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from headrace import errors, shapes
 from headrace.dtypes import DType
-from headrace.graph import Operation, Tensor
+from headrace.graph import Operation, Tensor, where
 
 
 class Version(NamedTuple):
@@ -314,7 +314,8 @@ def _not_fed(op: Operation) -> errors.InvalidArgumentError:
     return errors.InvalidArgumentError(
         None,
         op,
-        f"You must feed a value for placeholder tensor {op.name!r} with dtype {name}{shape}",
+        f"You must feed a value for placeholder tensor {op.name!r} with dtype {name}{shape}"
+        f"{where(op)}",
     )
 
 

@@ -7,6 +7,7 @@ programs give equal bits.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +15,15 @@ from typing import Any
 import numpy as np
 
 from headrace import errors
-from headrace.graph import Operation, Tensor
-from headrace.runtime.execute import execute, where
+from headrace.graph import Operation, Tensor, where
+from headrace.runtime.execute import execute
 from headrace.runtime.plan import Name, Plan, Segment, Version, make_plan
 from headrace.runtime.runner import Runner, make_runner
 from headrace.runtime.state import MISSING, Pack, State, layouts
 
 _MOST_COMPILED = 64  # computations kept per program and segment
 _STATIC_TRIES = 8  # static values compiled for before they are held to change at every run
+_MOST_COUNTED = 10_000  # signatures of which a session remembers how often they were run
 _STEPS_PER_WAIT = 1000  # a run of so many steps more waits one run longer before it is compiled
 
 
@@ -46,6 +48,7 @@ class Program:
             s: OrderedDict() for s in self.plan.segments if not s.host
         }
         self.fast: dict[Any, Runner] = {}  # by signature
+        self._lock = threading.Lock()  # several sessions may compile at once
         self._single = len(self.plan.segments) == 1 and self._device
 
     def run(self, state: State, values: list[Any], signature: Any) -> list[Any]:
@@ -54,8 +57,7 @@ class Program:
         if not self._device:
             return self._run_general(state, values, False)
         key = (self, signature)
-        count = state.runs[key] = state.runs.get(key, 0) + 1
-        if count <= self._wait:
+        if state.count(key, _MOST_COUNTED) <= self._wait:
             return self._run_general(state, values, False)
         if self._single and not self._effects and not plan.segments[0].static and not plan.optional:
             made = self._make_fast(state, values, signature)
@@ -155,6 +157,10 @@ class Program:
 
     def _compile(self, segment: Segment, state: State, env: dict[Name, Any]) -> Any:
         """The segment compiled for these inputs; None if it is better interpreted."""
+        with self._lock:
+            return self._compile_alone(segment, state, env)
+
+    def _compile_alone(self, segment: Segment, state: State, env: dict[Name, Any]) -> Any:
         from headrace.runtime.xla import CompiledSegment
 
         cache = self._compiled[segment]
@@ -163,15 +169,16 @@ class Program:
         key = (shapes, static)
         found = cache.get(key)
         if found is None:
-            seen = state.runs[segment, key] = state.runs.get((segment, key), 0) + 1
+            seen = state.count((segment, key), _MOST_COUNTED)
             tried = sum(k[0] == shapes for k in cache)
             if static and tried >= _STATIC_TRIES and seen < 3:
                 return None
             if not segment.static and segment is not self.plan.segments[0] and seen < 2:
                 return None  # shapes that come from the host may change at every run
-            constants = self.plan.constants
-            donate = segment.last and not self._effects
-            found = CompiledSegment(segment, constants, env, self.plan.final, donate)
+            plan, donate = self.plan, segment.last and not self._effects
+            found = CompiledSegment(
+                segment, plan.constants, env, plan.final, donate, (), plan.fetches
+            )
             cache[key] = found
             if len(cache) > _MOST_COMPILED:
                 cache.popitem(last=False)
@@ -191,16 +198,20 @@ class Program:
         used += [(v, state.get(v)) for v in plan.final if Version(v, 0) not in env]
         if any(value is MISSING for _, value in used):
             return None  # an initializer, say: it writes what has no value yet
-        packs = layouts(self._graph_packs, used, plan.final)
-        compiled = CompiledSegment(
-            plan.segments[0], plan.constants, env, plan.final, True, packs, plan.fetches
-        )
-        made = None if compiled.checks else make_runner(self, compiled)
-        if made is not None:
-            if len(self.fast) >= _MOST_COMPILED:
-                self.fast.clear()
-            self.fast[signature] = made
-        return made
+        with self._lock:
+            made = self.fast.get(signature)
+            if made is not None:  # another thread's
+                return made
+            packs = layouts(self._graph_packs, used, plan.final)
+            compiled = CompiledSegment(
+                plan.segments[0], plan.constants, env, plan.final, True, packs, plan.fetches
+            )
+            made = make_runner(self, compiled)
+            if made is not None:
+                if len(self.fast) >= _MOST_COMPILED:
+                    self.fast.clear()
+                self.fast[signature] = made
+            return made
 
 
 def own(value: Any) -> Any:

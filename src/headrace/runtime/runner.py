@@ -31,6 +31,8 @@ def make_runner(program: Any, compiled: Any) -> Runner | None:
     index = {n: i for i, n in enumerate(compiled.results)}
     in_pack = {v for p in compiled.written for v in p.parts}
     writes = [(v, index[n]) for v, n in plan.final.items() if n in index and v not in in_pack]
+    taken = {name for kind, name in takes if kind == _VARIABLE}
+    unseen = [v for v, _ in writes if v not in taken]  # written only: they may lie in a pack
     repacks = [(p, index[p]) for p in compiled.written]
     if any(v not in in_pack and n not in index for v, n in plan.final.items()):
         return None
@@ -54,7 +56,7 @@ def make_runner(program: Any, compiled: Any) -> Runner | None:
         return None
     feeds = [i for _, i in feed_takes]
     all_feeds = feeds == list(range(len(plan.feeds)))
-    call, random, drawn = compiled.call, compiled.random, compiled.drawn
+    call, random, drawn, checks = compiled.call, compiled.random, compiled.drawn, compiled.checks
 
     def run(state: State, values: list[Any]) -> list[Any]:
         packs, alone = state.packs, state.alone
@@ -74,6 +76,8 @@ def make_runner(program: Any, compiled: Any) -> Runner | None:
             got = call(*arrays)
         except TypeError:  # a variable has taken another shape: rare, and the general way knows it
             return program._run_general(state, values, True)
+        if checks and not got[-1]:
+            return program._run_general(state, values, False)  # raises, and says why
         fetched: list[Any] = []
         for kind, source in gives:
             if kind == _RESULT:
@@ -87,6 +91,9 @@ def make_runner(program: Any, compiled: Any) -> Runner | None:
                 fetched.append(_copy(source))
             else:
                 fetched.append(_copy(state.get(source)))
+        for v in unseen:
+            if v in state.pack_of:
+                state.unpack(state.pack_of[v])
         for v, i in writes:
             alone[v] = got[i]
         for p, i in repacks:

@@ -18,6 +18,7 @@ from headrace.graph import (
     get_default_graph,
     pop_session,
     push_session,
+    where,
 )
 from headrace.indexed_slices import IndexedSlices
 from headrace.runtime.program import Program
@@ -88,6 +89,10 @@ class _Fetch:
             raise ValueError(
                 f"Fetch argument {fetch!r} cannot be interpreted as a Tensor. ({error})"
             ) from None
+        if not graph.is_fetchable(element):
+            raise ValueError(
+                f"Operation {element.name!r} has been marked as not fetchable.{where(element)}"
+            )
         i = self._index.setdefault(element, len(self.elements))
         if i == len(self.elements):
             self.elements.append(element)
@@ -124,6 +129,13 @@ def _structure_key(fetch: Any) -> Any:
     if hasattr(fetch, "items") and hasattr(fetch, "keys"):
         return (type(fetch), tuple(fetch.keys()), *[_structure_key(f) for f in fetch.values()])
     return fetch
+
+
+def _is_flat(fetches: Any) -> bool:
+    """Whether fetches are one element, or a list or tuple of such."""
+    if type(fetches) in (list, tuple):
+        return not any(isinstance(f, tuple) for f in fetches)
+    return not isinstance(fetches, tuple)
 
 
 # -- feeds -----------------------------------------------------------------------------------------
@@ -188,6 +200,7 @@ def _feed_array(tensor: Tensor, value: Any) -> Any:
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"The feed of {tensor.name!r} cannot be made an array of {dtype.name}: {error}"
+            f"{where(tensor)}"
         ) from None
     return array
 
@@ -207,23 +220,27 @@ def _check_shape(tensor: Tensor, array: Any) -> None:
     if not shapes.compatible(tensor._dims, np.shape(array)):
         raise ValueError(
             f"Cannot feed value of shape {np.shape(array)} for Tensor {tensor.name!r}, which has "
-            f"shape {shapes.show(tensor._dims)!r}"
+            f"shape {shapes.show(tensor._dims)!r}{where(tensor)}"
         )
 
 
 class _Route:
     """From one form of call (structure of fetches, keys of feeds) to its program."""
 
-    __slots__ = ("convert", "plain", "program", "rebuild", "single", "tensors", "weird")
+    __slots__ = ("convert", "plain", "program", "rebuild", "single", "tensors", "used", "weird")
 
     def __init__(self, graph: Graph, fetches: Any, feed_dict: dict[Any, Any]):
         fetch = _Fetch(graph, fetches)
         self.tensors: list[Tensor] = []
+        self.used = False  # again, since the last look for what to forget
         self.weird = False
         for key, value in feed_dict.items():
             if isinstance(key, (list, tuple)) or not isinstance(key, (Tensor, str)):
                 self.weird = True
             self.tensors += [t for t, _ in _feed_pairs(graph, key, value)]
+        for tensor in self.tensors:
+            if not graph.is_feedable(tensor):
+                raise ValueError(f"Tensor {tensor} may not be fed.{where(tensor)}")
         if len(set(self.tensors)) < len(self.tensors):
             raise ValueError("A tensor is fed twice in one feed_dict.")
         self.rebuild = fetch.rebuild
@@ -233,12 +250,13 @@ class _Route:
         )
         key = (tuple(fetch.elements), tuple(self.tensors))
         programs = graph._programs
-        program = programs.get(key)
-        if program is None:
-            program = Program(fetch.elements, self.tensors, graph._packs)
-            while len(programs) >= _MOST_PROGRAMS:
-                programs.pop(next(iter(programs)), None)
-            programs[key] = program
+        with graph._lock:
+            program = programs.get(key)
+            if program is None:
+                program = Program(fetch.elements, self.tensors, graph._packs)
+                while len(programs) >= _MOST_PROGRAMS:
+                    del programs[next(iter(programs))]
+                programs[key] = program
         self.program: Program = program
         self.convert: list[tuple[Tensor, np.dtype]] = [
             (t, t.dtype.base_dtype.numpy) for t in self.tensors
@@ -270,12 +288,15 @@ class BaseSession:
             raise TypeError(f"Argument `graph` must be a tf.Graph, but got {type(graph).__name__!r}")
         if not isinstance(target, (str, bytes)):
             raise TypeError(f"Argument `target` must be a string, but got {target!r}")
+        if config is not None and not hasattr(config, "gpu_options"):  # the proto is heavy to import
+            raise TypeError(f"Argument `config` must be a tf.ConfigProto, but got {config!r}")
         self._graph = get_default_graph() if graph is None else graph
         self._config = config
         self._target = target
         self._state = State()
         self._lock = threading.RLock()
         self._routes: dict[Any, _Route] = {}
+        self._routes_lock = threading.Lock()
         self._closed = False
 
     @property
@@ -323,6 +344,8 @@ class BaseSession:
             route = self._routes.get(key)
         if route is None:
             route = self._find_route(key, fetches, feeds)
+        else:
+            route.used = True
         return self._run(route, feeds)
 
     def _find_route(self, key: Any, fetches: Any, feeds: dict[Any, Any]) -> _Route:
@@ -332,10 +355,19 @@ class BaseSession:
             )
         if not isinstance(feeds, dict) and not hasattr(feeds, "items"):
             raise TypeError(f"feed_dict must be a dictionary, not {type(feeds).__name__}.")
-        route = _Route(self._graph, fetches, feeds)
-        while len(self._routes) >= _MOST_PROGRAMS:
-            self._routes.pop(next(iter(self._routes)), None)
-        self._routes[key] = route
+        if not _is_flat(fetches):  # tuples of different kinds are equal, and are told apart here
+            key = (None, _structure_key(fetches), tuple(feeds))
+        with self._routes_lock:
+            route = self._routes.get(key)
+            if route is None:
+                route = _Route(self._graph, fetches, feeds)
+                while len(self._routes) >= _MOST_PROGRAMS:
+                    oldest = next(iter(self._routes))
+                    passed = self._routes.pop(oldest)
+                    if passed.used:  # it gets a second chance
+                        passed.used = False
+                        self._routes[oldest] = passed
+                self._routes[key] = route
         return route
 
     def _run(self, route: _Route, feeds: dict[Any, Any]) -> Any:

@@ -6,6 +6,7 @@ the number of arrays, and a step of a small model is little else.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -47,7 +48,17 @@ class State:
         self.packs: dict[Pack, Any] = {}
         self.pack_of: dict[Operation, Pack] = {}
         self.streams: dict[Operation, np.ndarray] = {}  # uint32[6]: Philox key and counter
-        self.runs: dict[Any, int] = {}  # how often each signature was run
+        self.runs: dict[Any, int] = {}  # how often each signature was run, the latest last
+        self._counting = threading.Lock()
+
+    def count(self, key: Any, most: int) -> int:
+        """How often a signature was run, this time included; those not run for long are forgotten."""
+        with self._counting:
+            times = self.runs.pop(key, 0) + 1
+            if len(self.runs) >= most:
+                del self.runs[next(iter(self.runs))]
+            self.runs[key] = times
+            return times
 
     def get(self, variable: Operation) -> Any:
         """The value of a variable; `MISSING` if it has none yet."""
@@ -111,9 +122,18 @@ def layouts(
 ) -> list[Pack]:
     """The packs that a computation of these variables (with their values) takes; new ones are noted
     in `known`, the graph's. Small written variables that are in none yet form one a type."""
+    with _laying_out:
+        return _layouts(known, used, set(written))
+
+
+_laying_out = threading.Lock()
+
+
+def _layouts(
+    known: dict[Operation, Pack], used: Iterable[tuple[Operation, Any]], written: set[Operation]
+) -> list[Pack]:
     found: dict[Pack, None] = {}
     fresh: dict[np.dtype, list[tuple[Operation, tuple[int, ...]]]] = {}
-    written = set(written)
     for variable, value in used:
         pack = known.get(variable)
         if pack is not None:

@@ -96,10 +96,12 @@ class CompiledSegment:
         }  # fmt: skip
         overwritten: set[Any] = set(self.written) | {
             n for n in inputs
-            if isinstance(n, Version) and n.variable in final and final[n.variable] in self.results
+            if isinstance(n, Version) and n not in fetched
+            and n.variable in final and final[n.variable] in self.results
         }  # fmt: skip
         self.arguments: list[Any] = sorted(
-            [*self.packs, *inputs], key=lambda n: n not in overwritten
+            [*self.packs, *inputs],
+            key=lambda n: (n not in overwritten, not isinstance(n, (Pack, Version))),
         )
         self.random = [s.op for s in segment.steps if s.op.definition.random]
         self.drawn: list[int] = [0] * len(self.random)

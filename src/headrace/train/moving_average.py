@@ -126,9 +126,7 @@ def _debiased(variable: Variable, value: Any, rate: Tensor) -> Tensor:
     dtype = variable.dtype.base_dtype
     scope = variable_scope(variable.op.name, auxiliary_name_scope=False)
     with scope, graph.colocate_with(variable.op):
-        biased = get_variable(
-            "biased", variable.shape, dtype, initializer=Zeros(), trainable=False
-        )
+        biased = get_variable("biased", variable.shape, dtype, initializer=Zeros(), trainable=False)
         count = get_variable("local_step", [], dtype, initializer=Zeros(), trainable=False)
     moved = state.assign_sub(biased, (biased - value) * rate)
     counted = state.assign_add(count, 1)

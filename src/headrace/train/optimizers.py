@@ -15,6 +15,7 @@ from headrace.ops import array, cast, control, math, segment, state, training
 from headrace.train.optimizer import Optimizer
 from headrace.variables import ResourceVariable, Variable
 
+
 class RuleOptimizer(Optimizer):
     """An optimizer whose step is a rule of `ops/training.py`.
 
@@ -53,9 +54,7 @@ class RuleOptimizer(Optimizer):
             dtype = v.dtype.base_dtype
             for slot, start, op_name in self._starts(v):
                 if v.shape.is_fully_defined():
-                    self._get_or_make_slot_with_initializer(
-                        v, start, v.shape, dtype, slot, op_name
-                    )
+                    self._get_or_make_slot_with_initializer(v, start, v.shape, dtype, slot, op_name)
                 else:
                     value = start(array.shape(v.initialized_value()), dtype)
                     self._get_or_make_slot(v, value, slot, op_name)

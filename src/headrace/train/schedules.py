@@ -119,7 +119,7 @@ def cosine_decay(
     with name_scope(name, "CosineDecay", [learning_rate, global_step]):
         rate, step, steps = _operands(learning_rate, global_step, decay_steps)
         fraction = math.minimum(step, steps) / steps
-        return rate * ((1 - alpha) * _wave(fraction) + alpha)
+        return math.multiply(rate, (1 - alpha) * _wave(fraction) + alpha)
 
 
 def cosine_decay_restarts(

@@ -73,6 +73,23 @@ def join_complex(real: Any, imag: Any) -> Any:
     return z
 
 
+def while_loop(going: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+    """The carry after as many turns of the body as `going(carry)` is true for."""
+    while going(carry):
+        carry = body(carry)
+    return carry
+
+
+def top_k(x: Any, k: int) -> tuple[Any, Any]:
+    """(values, indices) of the k largest along the last axis; equal ones in their order."""
+    if k == 1:
+        indices = np.argmax(x, axis=-1, keepdims=True)
+    else:  # sorted backwards and then turned round, the first of equal ones comes first
+        back = np.argsort(x[..., ::-1], axis=-1, stable=True)[..., ::-1]
+        indices = x.shape[-1] - 1 - back[..., :k]
+    return np.take_along_axis(x, indices, axis=-1), indices
+
+
 def special(name: str) -> Any:
     """A function of scipy.special, which is imported only when one is needed."""
     import scipy.special

@@ -64,6 +64,16 @@ def join_complex(real: Any, imag: Any) -> Any:
     return lax.complex(*jnp.broadcast_arrays(real, imag))
 
 
+def while_loop(going: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+    """The carry after as many turns of the body as `going(carry)` is true for."""
+    return lax.while_loop(going, body, carry)
+
+
+def top_k(x: Any, k: int) -> tuple[Any, Any]:
+    """(values, indices) of the k largest along the last axis; equal ones in their order."""
+    return lax.top_k(x, k)
+
+
 def special(name: str) -> Any:
     """A function of jax.scipy.special, by scipy's name."""
     import jax.scipy.special
