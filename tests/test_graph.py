@@ -60,7 +60,7 @@ def test_way_back_to_the_root(root):
 
 
 def test_scope_is_left_when_an_error_is_raised():
-    with pytest.raises(KeyError), tf.name_scope("a"):  # noqa: PT012
+    with pytest.raises(KeyError), tf.name_scope("a"):
         raise KeyError
     assert op("x").name == "x"
 

@@ -19,12 +19,10 @@ from headrace.gradients import (
     AggregationMethod, NoGradient, NotDifferentiable, RegisterGradient, UnconnectedGradients,
     custom_gradient, gradients, hessians, jacobian,
 )
-from headrace.graph import (
-    Graph, GraphKeys, Operation, Tensor, add_to_collection, add_to_collections, colocate_with,
-    control_dependencies, convert_to_tensor, device, get_collection, get_collection_ref,
-    get_default_graph, get_default_session, is_tensor, name_scope,
-    register_tensor_conversion_function, reset_default_graph,
-)
+from headrace.graph import Graph, add_to_collection, add_to_collections, colocate_with, control_dependencies, device, get_collection, get_collection_ref, get_default_graph, name_scope, reset_default_graph
+from headrace.keys import GraphKeys
+from headrace.node import Operation, Tensor, get_default_session
+from headrace.conversion import convert_to_tensor, is_tensor, register_tensor_conversion_function
 from headrace.indexed_slices import IndexedSlices
 from headrace.initializers import (
     constant_initializer, glorot_normal_initializer, glorot_uniform_initializer,
@@ -120,7 +118,7 @@ from headrace.ops.state import (
     scatter_sub, scatter_update,
 )
 from headrace.ops.special import (
-    betainc, digamma, erf, erfc, igamma, igammac, lbeta, lgamma, polygamma, saturate_cast, zeta,
+    angle, betainc, digamma, erf, erfc, igamma, igammac, lbeta, lgamma, polygamma, saturate_cast, zeta,
 )
 from headrace.partitioned import (
     fixed_size_partitioner, min_max_variable_partitioner, variable_axis_size_partitioner,

@@ -13,7 +13,7 @@ import numpy as np
 
 from headrace import shapes
 from headrace.dtypes import DType
-from headrace.graph import Tensor
+from headrace.node import Tensor
 from headrace.shapes import Shape
 from headrace.xp import numpy as xp
 

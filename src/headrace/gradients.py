@@ -13,16 +13,10 @@ from contextlib import nullcontext
 from typing import Any
 
 from headrace import shapes
-from headrace.graph import (
-    Graph,
-    Operation,
-    Tensor,
-    convert_to_tensor,
-    get_default_graph,
-    name_scope,
-    where,
-)
+from headrace.conversion import convert_to_tensor
+from headrace.graph import Graph, get_default_graph, name_scope
 from headrace.indexed_slices import IndexedSlices
+from headrace.node import Operation, Tensor, where
 from headrace.opdef import NOT_DIFFERENTIABLE
 from headrace.ops import array, indexed, reduce
 
@@ -137,7 +131,9 @@ def gradients(
         _walk(ys, xs, stopped, sums, scope, colocate_gradients_with_ops)
         found = [_total(sums, x) for x in xs]
         if unconnected == "zero":
-            found = [array.zeros_like(x) if g is None else g for x, g in zip(xs, found, strict=True)]
+            found = [
+                array.zeros_like(x) if g is None else g for x, g in zip(xs, found, strict=True)
+            ]
         return found
 
 
@@ -385,9 +381,7 @@ def hessians(
     options = (colocate_gradients_with_ops, gate_gradients, aggregation_method)
     with name_scope(name, "hessians"):
         firsts = gradients(ys, xs, None, "gradients", *options)
-        return [
-            jacobian(convert_to_tensor(g), x) for g, x in zip(firsts, _flat(xs), strict=True)
-        ]
+        return [jacobian(convert_to_tensor(g), x) for g, x in zip(firsts, _flat(xs), strict=True)]
 
 
 # -- gradients of the user's own -------------------------------------------------------------------
@@ -456,4 +450,3 @@ def _variables_used(graph: Graph, since: int) -> list[Any]:
         by_tensor[t] for op in graph._ops[since:] for t in op.inputs if t in by_tensor
     )
     return list(used)
-

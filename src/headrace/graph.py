@@ -6,328 +6,23 @@ A `Graph` only grows. It knows names, edges, scopes and collections; what the op
 
 from __future__ import annotations
 
-import linecache
 import re
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from headrace import shapes
+from headrace.devices import canonical_device, merge_devices
 from headrace.dtypes import DType, as_dtype
-from headrace.graph_def import graph_def, node_def
-from headrace.shapes import Shape, TensorShape
-
-_PACKAGE = __name__.rpartition(".")[0]
-
-
-class GraphKeys:
-    """The standard names of collections."""
-
-    GLOBAL_VARIABLES = "variables"
-    VARIABLES = "variables"
-    LOCAL_VARIABLES = "local_variables"
-    METRIC_VARIABLES = "metric_variables"
-    MODEL_VARIABLES = "model_variables"
-    TRAINABLE_VARIABLES = "trainable_variables"
-    SUMMARIES = "summaries"
-    QUEUE_RUNNERS = "queue_runners"
-    TABLE_INITIALIZERS = "table_initializer"
-    ASSET_FILEPATHS = "asset_filepaths"
-    MOVING_AVERAGE_VARIABLES = "moving_average_variables"
-    REGULARIZATION_LOSSES = "regularization_losses"
-    CONCATENATED_VARIABLES = "concatenated_variables"
-    SAVERS = "savers"
-    WEIGHTS = "weights"
-    BIASES = "biases"
-    ACTIVATIONS = "activations"
-    UPDATE_OPS = "update_ops"
-    LOSSES = "losses"
-    SAVEABLE_OBJECTS = "saveable_objects"
-    RESOURCES = "resources"
-    LOCAL_RESOURCES = "local_resources"
-    TRAINABLE_RESOURCE_VARIABLES = "trainable_resource_variables"
-    INIT_OP = "init_op"
-    LOCAL_INIT_OP = "local_init_op"
-    READY_OP = "ready_op"
-    READY_FOR_LOCAL_INIT_OP = "ready_for_local_init_op"
-    SUMMARY_OP = "summary_op"
-    GLOBAL_STEP = "global_step"
-    EVAL_STEP = "eval_step"
-    TRAIN_OP = "train_op"
-    COND_CONTEXT = "cond_context"
-    WHILE_CONTEXT = "while_context"
-
-
-class Tensor:
-    """An output of an operation: a symbol for the array that a run will make.
-
-    The arithmetic operators and `[]` are installed by `ops/`.
-    """
-
-    __slots__ = ("__weakref__", "_constant", "_dims", "_shape_object", "dtype", "op", "value_index")
-    __array_priority__ = 100
-
-    def __init__(self, op: Operation, value_index: int, dtype: DType, dims: Shape):
-        self.op = op
-        self.value_index = value_index
-        self.dtype = dtype
-        self._dims = dims
-        self._shape_object: TensorShape | None = None
-        self._constant: Any = None  # folding.py's memory
-
-    @property
-    def name(self) -> str:
-        """`op name:output index`."""
-        return f"{self.op.name}:{self.value_index}"
-
-    @property
-    def graph(self) -> Graph:
-        """The graph it belongs to."""
-        return self.op.graph
-
-    @property
-    def device(self) -> str:
-        """The device asked for its operation."""
-        return self.op.device
-
-    @property
-    def shape(self) -> TensorShape:
-        """What is known of its shape when the graph is built."""
-        if self._shape_object is None or self._shape_object._dims is not self._dims:
-            self._shape_object = TensorShape(self._dims)
-        return self._shape_object
-
-    def get_shape(self) -> TensorShape:
-        """What is known of its shape when the graph is built."""
-        return self.shape
-
-    def set_shape(self, shape: Any) -> None:
-        """Add to what is known of its shape; ValueError if it contradicts."""
-        self._dims = shapes.merge(self._dims, shapes.as_shape(shape))
-        self._constant = None
-
-    def consumers(self) -> list[Operation]:
-        """The operations that take it as an input, in the order of their making."""
-        return [op for op in self.graph._ops if any(t is self for t in op.inputs)]
-
-    def eval(self, feed_dict: dict[Any, Any] | None = None, session: Any = None) -> Any:
-        """Its value, from `session` or the default session."""
-        return _session_for(self, session, "eval()").run(self, feed_dict)
-
-    def experimental_ref(self) -> Any:
-        """A hashable handle on this tensor: itself."""
-        return self
-
-    ref = experimental_ref
-
-    def __bool__(self) -> bool:
-        raise TypeError(
-            f"Using a `tf.Tensor` as a Python `bool` is not allowed (tensor {self.name!r}). "
-            "Use `if t is not None:` instead of `if t:` to test if a tensor is defined, and "
-            "use TensorFlow ops such as tf.cond to execute subgraphs conditioned on the value "
-            "of a tensor."
-        )
-
-    def __iter__(self) -> Iterator[Any]:
-        raise TypeError(
-            f"'Tensor' object is not iterable: {self.name!r} has no values until it is run. "
-            "Use tf.unstack(t) for its rows, or session.run(t) for its value."
-        )
-
-    def __len__(self) -> int:
-        raise TypeError(
-            f"len is not well defined for a symbolic Tensor. ({self.name}) Please call "
-            "`x.shape` rather than `len(x)` for shape information."
-        )
-
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(
-            f"Cannot convert a symbolic tf.Tensor ({self.name}) to a numpy array: it has no value "
-            "until it is run. Use session.run(t), or a TensorFlow op in place of the NumPy one."
-        )
-
-    def _as_graph_element(self) -> Tensor:
-        return self
-
-    def __repr__(self) -> str:
-        shape, dtype = shapes.show(self._dims), self.dtype.name
-        return f"<tf.Tensor {self.name!r} shape={shape} dtype={dtype}>"
-
-    def __str__(self) -> str:
-        return "Tensor({}{}{}{})".format(
-            f'"{self.name}"',
-            "" if self._dims is None else f", shape={shapes.show(self._dims)}",
-            f", dtype={self.dtype.name}",
-            f", device={self.device}" if self.device else "",
-        )
-
-
-class Operation:
-    """A node: a type, inputs, outputs, and what must run before it."""
-
-    __slots__ = (
-        "__weakref__",
-        "_control_inputs",
-        "_device",
-        "_frames",
-        "_groups",
-        "_id",
-        "_original_op",
-        "attrs",
-        "definition",
-        "graph",
-        "inputs",
-        "name",
-        "outputs",
-        "type",
-    )
-
-    def __init__(
-        self,
-        graph: Graph,
-        type: str,
-        name: str,
-        inputs: Sequence[Tensor],
-        outputs: Sequence[tuple[DType, Shape]],
-        control_inputs: Sequence[Operation],
-        attrs: dict[str, Any],
-        definition: Any = None,
-        groups: tuple[int | None, ...] = (),
-    ):
-        self.graph = graph
-        self.type = type
-        self.name = name
-        self.inputs: tuple[Tensor, ...] = tuple(inputs)
-        self.outputs = [Tensor(self, i, dtype, dims) for i, (dtype, dims) in enumerate(outputs)]
-        self._control_inputs = tuple(control_inputs)
-        self.attrs = attrs
-        self.definition = definition
-        self._groups = groups  # lengths of list arguments; None for a single one
-        self._device = ""
-        self._id = 0
-        self._original_op = graph._scopes.original  # of which it is in the gradient
-        self._frames = _user_frames()
-
-    @property
-    def control_inputs(self) -> list[Operation]:
-        """The operations that run before this one without feeding it."""
-        return list(self._control_inputs)
-
-    @property
-    def device(self) -> str:
-        """The device asked for; kept, and shown, but the session places ops by itself."""
-        return self._device
-
-    @property
-    def arguments(self) -> list[Any]:
-        """The inputs as its definition names them: a Tensor each, a tuple for a list argument."""
-        if not self._groups:
-            return list(self.inputs)
-        flat, grouped = iter(self.inputs), []
-        for size in self._groups:
-            grouped.append(
-                next(flat) if size is None else tuple(next(flat) for _ in range(size))
-            )
-        return grouped
-
-    @property
-    def traceback(self) -> list[tuple[str, int, str, None]]:
-        """(file, line, function, None) of the user's calls that made it, outermost first."""
-        return [(code.co_filename, line, code.co_name, None) for code, line in self._frames[::-1]]
-
-    @property
-    def node_def(self) -> Any:
-        """It as a NodeDef proto."""
-        return node_def(self)
-
-    @property
-    def op_def(self) -> Any:
-        """An OpDef proto with its name; the signature is in `definition`."""
-        from tensorboard.compat.proto.op_def_pb2 import OpDef
-
-        return OpDef(name=self.type)
-
-    def get_attr(self, name: str) -> Any:
-        """The attribute; ValueError if it has none of that name."""
-        if name == "_class":
-            return [b"loc:@" + n.encode() for n in self.attrs["_class"]]
-        try:
-            value = self.attrs[name]
-        except KeyError:
-            raise ValueError(f"Operation {self.name!r} has no attr named {name!r}.") from None
-        if isinstance(value, str):
-            return value.encode()
-        return value
-
-    def colocation_groups(self) -> list[bytes]:
-        """The colocation groups it belongs to, `loc:@name` each."""
-        return [b"loc:@" + n.encode() for n in self.attrs.get("_class", (self.name,))]
-
-    def run(self, feed_dict: dict[Any, Any] | None = None, session: Any = None) -> None:
-        """Run it in `session` or the default session."""
-        _session_for(self, session, "run()").run(self, feed_dict)
-
-    def _add_control_inputs(self, ops: Sequence[Operation]) -> None:
-        self._control_inputs += tuple(o for o in ops if o not in self._control_inputs)
-        self.graph._rewired = True
-
-    def _add_control_input(self, op: Operation) -> None:
-        self._add_control_inputs([op])
-
-    def _set_attr(self, name: str, value: Any) -> None:
-        self.attrs[name] = value
-
-    def _set_device(self, device: str) -> None:
-        self._device = canonical_device(device)
-
-    def _as_graph_element(self) -> Operation:
-        return self
-
-    def values(self) -> tuple[Tensor, ...]:
-        """Its outputs."""
-        return tuple(self.outputs)
-
-    def __repr__(self) -> str:
-        return f"<tf.Operation {self.name!r} type={self.type}>"
-
-    def __str__(self) -> str:
-        return str(self.node_def)
-
-
-def where(element: Tensor | Operation) -> str:
-    """The tail of an error message: which node it is, and the user's line that made it."""
-    op = element if isinstance(element, Operation) else element.op
-    text = f"{NODE_MARK}{op.name} (op: {op.type}){_made_at(op)}]]"
-    if op._original_op is not None:
-        source = op._original_op
-        text += f"\n\t [[in the gradient of {source.name} (op: {source.type}){_made_at(source)}]]"
-    return text
-
-
-NODE_MARK = "\n\t [[node "
-
-
-def _made_at(op: Operation) -> str:
-    if not op._frames:
-        return ""
-    code, line = op._frames[0]
-    source = linecache.getline(code.co_filename, line).strip()
-    place = f", defined at {code.co_filename}:{line} in {code.co_name}"
-    return f"{place}\n\t\t{source}" if source else place
-
-
-def _user_frames(limit: int = 6) -> list[tuple[Any, int]]:
-    """(code, line) of the calls outside headrace that led here, innermost first."""
-    frame, found = sys._getframe(2), []
-    while frame is not None and len(found) < limit:
-        module = frame.f_globals.get("__name__", "")
-        if not (module == _PACKAGE or module.startswith(_PACKAGE + ".")) and module != "contextlib":
-            found.append((frame.f_code, frame.f_lineno))
-        frame = frame.f_back
-    return found
-
+from headrace.graph_def import graph_def
+from headrace.node import (
+    DefaultStack,
+    IndexedSlicesBase,
+    Operation,
+    Tensor,
+    where,
+)
+from headrace.shapes import Shape
 
 _VALID_NAME = re.compile(r"^[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*$")
 _VALID_SCOPE = re.compile(r"^[A-Za-z0-9_.\\/>-]*$")
@@ -481,9 +176,7 @@ class Graph:
         """The Tensor or Operation that a name, a Variable or the thing itself stands for."""
         if hasattr(obj, "_as_graph_element"):
             obj = obj._as_graph_element()
-        kinds = " or ".join(
-            ["Tensor"] * bool(allow_tensor) + ["Operation"] * bool(allow_operation)
-        )
+        kinds = " or ".join(["Tensor"] * bool(allow_tensor) + ["Operation"] * bool(allow_operation))
         if isinstance(obj, str):
             return self._lookup(obj, allow_tensor, allow_operation)
         if (isinstance(obj, Tensor) and allow_tensor) or (
@@ -532,9 +225,7 @@ class Graph:
                 ' Tensor names must be of the form "<op_name>:<output_index>".'
             )
         if op is None:
-            raise KeyError(
-                f"The name {name!r} refers to an Operation not in the graph."
-            )
+            raise KeyError(f"The name {name!r} refers to an Operation not in the graph.")
         return op
 
     # -- names and scopes --------------------------------------------------------------------
@@ -771,61 +462,10 @@ class Graph:
         self._unfetchable.add(op)
 
 
-class IndexedSlicesBase:
-    """What `IndexedSlices` is to the graph; it is defined whole in `indexed_slices.py`."""
-
-    op: Operation
-
-
-# -- devices -------------------------------------------------------------------------------------
-
-_DEVICE_PART = re.compile(r"(job|replica|task|device|cpu|gpu|tpu|xla_cpu|xla_gpu)\b:?(.*)", re.I)
-
-
-def _parse_device(name: str) -> dict[str, str]:
-    parts: dict[str, str] = {}
-    for piece in name.split("/"):
-        if not piece:
-            continue
-        match = _DEVICE_PART.fullmatch(piece)
-        if match is None:
-            raise ValueError(f"Unknown attribute {piece!r} is encountered while parsing {name!r}.")
-        key, value = match[1].lower(), match[2]
-        if key in ("job", "replica", "task"):
-            parts[key] = value
-        elif key == "device":
-            kind, _, number = value.partition(":")
-            parts["device"] = f"{kind.upper()}:{number or '*'}"
-        else:
-            parts["device"] = f"{key.upper()}:{value or '*'}"
-    return parts
-
-
-def canonical_device(name: str) -> str:
-    """`/gpu:0` as `/device:GPU:0`; ValueError for what is no device name."""
-    parts = _parse_device(name)
-    keys = ("job", "replica", "task", "device")
-    return "".join(f"/{k}:{parts[k]}" for k in keys if k in parts)
-
-
-def merge_devices(outer: str, inner: str) -> str:
-    """The inner device's parts over the outer's."""
-    if not outer or not inner:
-        return canonical_device(inner or outer)
-    parts = {**_parse_device(outer), **_parse_device(inner)}
-    return canonical_device("".join(f"/{k}:{v}" for k, v in parts.items()))
-
-
 # -- the default graph and session ---------------------------------------------------------------
 
 
-class _DefaultStack(threading.local):
-    def __init__(self) -> None:
-        self.stack: list[Any] = []
-
-
-_graphs = _DefaultStack()
-_sessions = _DefaultStack()
+_graphs = DefaultStack()
 _global_graph = Graph()
 
 
@@ -844,51 +484,6 @@ def reset_default_graph() -> None:
             "graph, exit the nesting and create a new graph."
         )
     _global_graph = Graph()
-
-
-def get_default_session() -> Any:
-    """The innermost session that was made default in this thread; None if there is none."""
-    stack = _sessions.stack
-    return stack[-1] if stack else None
-
-
-def push_session(session: Any) -> None:
-    """Make a session the default one."""
-    _sessions.stack.append(session)
-
-
-def pop_session(session: Any) -> None:
-    """Undo the last `push_session` of it."""
-    stack = _sessions.stack
-    for i in range(len(stack) - 1, -1, -1):
-        if stack[i] is session:
-            del stack[i]
-            return
-
-
-def _session_for(element: Any, session: Any, what: str) -> Any:
-    if session is not None:
-        if session.graph is not element.graph:
-            raise ValueError(
-                f"Cannot use the given session to evaluate {element.name!r}: the tensor's graph is "
-                "different from the session's graph."
-            )
-        return session
-    session = get_default_session()
-    if session is None:
-        doing = "execute operation" if isinstance(element, Operation) else "evaluate tensor"
-        raise ValueError(
-            f"Cannot {doing} using `{what}`: No default session is registered ({element.name}). "
-            "Use `with sess.as_default()` or pass an explicit session to "
-            f"`{what.replace('()', '(session=sess)')}`"
-        )
-    if session.graph is not element.graph:
-        raise ValueError(
-            f"Cannot use the default session to evaluate {element.name!r}: the tensor's graph is "
-            "different from the session's graph. Pass an explicit session to "
-            f"`{what.replace('()', '(session=sess)')}`."
-        )
-    return session
 
 
 def graph_of(values: Any) -> Graph:
@@ -971,74 +566,3 @@ def get_collection(key: Any, scope: str | None = None) -> list[Any]:
 def get_collection_ref(key: Any) -> list[Any]:
     """`Graph.get_collection_ref` of the default graph."""
     return get_default_graph().get_collection_ref(key)
-
-
-# -- conversion to tensors -------------------------------------------------------------------------
-
-_Converter = Callable[..., Any]
-_converters: list[tuple[int, Any, _Converter]] = []
-_converter_of: dict[type, list[_Converter]] = {}
-
-
-def register_tensor_conversion_function(
-    base_type: Any, conversion_func: _Converter, priority: int = 100
-) -> None:
-    """Convert instances of `base_type` by `conversion_func(value, dtype, name, as_ref)`.
-
-    The function may return NotImplemented, and then the next one is asked; lower priorities first.
-    """
-    _converters.append((priority, base_type, conversion_func))
-    _converters.sort(key=lambda row: row[0])
-    _converter_of.clear()
-
-
-def convert_to_tensor(
-    value: Any,
-    dtype: Any = None,
-    name: str | None = None,
-    preferred_dtype: Any = None,
-    dtype_hint: Any = None,
-    *,
-    as_ref: bool = False,
-) -> Tensor:
-    """A Tensor for a Tensor, Variable, array, number, string, or nested list of these.
-
-    `dtype` is demanded, `preferred_dtype` tried. Python floats become float32, ints int32; NumPy
-    arrays keep their type. TypeError or ValueError if there is no way.
-    """
-    if isinstance(value, Tensor):
-        if dtype is not None and not as_dtype(dtype).is_compatible_with(value.dtype):
-            raise ValueError(
-                f"Tensor conversion requested dtype {as_dtype(dtype).name} for Tensor with dtype "
-                f"{value.dtype.name}: {str(value)!r}"
-            )
-        return value
-    dtype = None if dtype is None else as_dtype(dtype).base_dtype
-    hint = preferred_dtype if preferred_dtype is not None else dtype_hint
-    kind = type(value)
-    functions = _converter_of.get(kind)
-    if functions is None:
-        functions = [f for _, base, f in _converters if issubclass(kind, base)]
-        _converter_of[kind] = functions
-    for function in functions:
-        result: Any = NotImplemented
-        if dtype is None and hint is not None:
-            try:
-                result = function(value, dtype=as_dtype(hint), name=name, as_ref=as_ref)
-            except (TypeError, ValueError):
-                result = NotImplemented
-        if result is NotImplemented:
-            result = function(value, dtype=dtype, name=name, as_ref=as_ref)
-        if result is not NotImplemented:
-            return result
-    raise TypeError(
-        f"Cannot convert {value!r} with type {type(value)} to Tensor: no conversion function "
-        "registered."
-    )
-
-
-def is_tensor(x: Any) -> bool:
-    """Whether `x` is a tensor or something that stands for one (Variable, IndexedSlices)."""
-    return isinstance(x, (Tensor, IndexedSlicesBase)) or hasattr(x, "_as_graph_element") and not (
-        isinstance(x, Operation)
-    )

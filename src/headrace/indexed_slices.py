@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from headrace.graph import Graph, IndexedSlicesBase, Operation, Tensor
+from headrace.graph import Graph
+from headrace.node import IndexedSlicesBase, Operation, Tensor
 from headrace.shapes import TensorShape
 
 

@@ -8,17 +8,14 @@ from typing import Any
 import numpy as np
 
 from headrace.dtypes import DType, as_dtype, float32
-from headrace.graph import Tensor
-from headrace.opdef import REGISTRY
+from headrace.node import Tensor
 from headrace.ops import array as _array
 from headrace.ops import constant as _constant
+from headrace.ops import decompose as _decompose
 from headrace.ops import math as _math
 from headrace.ops import matrix as _matrix
 from headrace.ops import random as _random
 from headrace.ops import slicing as _slicing
-from headrace.variables import global_variables_initializer as global_variables
-from headrace.variables import local_variables_initializer as local_variables
-from headrace.variables import variables_initializer as variables
 
 
 class Initializer:
@@ -80,7 +77,7 @@ class Ones(Initializer):
 
 
 class Constant(Initializer):
-    """A value that is repeated to fill the shape: a number, or a list or array no larger than it."""
+    """A value, the last element of which is repeated to fill the shape."""
 
     _arguments = ("value",)
 
@@ -231,7 +228,7 @@ _STDDEV_OF_TRUNCATED = 0.87962566103423978  # of a unit normal cut at two standa
 
 
 def _fans(shape: list[int]) -> tuple[int, int]:
-    """How many inputs and outputs a unit of weights of that shape has; kernels are [..., in, out]."""
+    """How many inputs and outputs a unit has by weights [..., in, out]."""
     if len(shape) < 2:
         n = shape[0] if shape else 1
         return n, n
@@ -305,9 +302,7 @@ class Orthogonal(Initializer):
         rows, columns = _python_math.prod(shape[:-1]), shape[-1]
         size = (max(rows, columns), min(rows, columns))
         a = _random.random_normal(size, dtype=self._type(dtype), seed=self.seed)
-        if "Qr" not in REGISTRY:
-            raise NotImplementedError("tf.orthogonal_initializer needs tf.linalg.qr: not yet here.")
-        q, r = REGISTRY["Qr"](a, full_matrices=False)
+        q, r = _decompose.qr(a, full_matrices=False)
         q = q * _math.sign(_matrix.diag_part(r))
         if rows < columns:
             q = _array.transpose(q)

@@ -13,5 +13,6 @@ from headrace.ops.matrix import matrix_diag_part as diag_part
 from headrace.ops.matrix import matrix_set_diag as set_diag
 from headrace.ops.matrix import matrix_transpose, diag_part as tensor_diag_part
 from headrace.ops.matrix import diag as tensor_diag
+from headrace.ops.matrix import matrix_transpose as transpose
 from headrace.ops.matrix import trace
 from headrace.ops.normalize import global_norm, l2_normalize

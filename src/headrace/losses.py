@@ -5,16 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from headrace import dtypes, shapes
-from headrace.graph import (
-    GraphKeys,
-    Operation,
-    Tensor,
-    add_to_collection,
-    control_dependencies,
-    convert_to_tensor,
-    get_collection,
-    name_scope,
-)
+from headrace.conversion import convert_to_tensor
+from headrace.graph import add_to_collection, control_dependencies, get_collection, name_scope
+from headrace.keys import GraphKeys
+from headrace.node import Operation, Tensor
 from headrace.ops import array, checks, control, gather, math, nn, reduce, xent
 from headrace.ops.constant import constant
 

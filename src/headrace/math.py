@@ -30,6 +30,6 @@ from headrace.ops.segment import (
 )
 from headrace.ops.special import (
     betainc, digamma, erf, erfc, erfcinv, erfinv, igamma, igammac, lbeta, lgamma, ndtri, polygamma,
-    polyval, xdivy, xlog1py, zeta,
+    polyval, xdivy, xlog1py, xlogy, zeta,
 )
 from headrace.ops.xent import log_softmax, softmax

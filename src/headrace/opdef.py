@@ -23,11 +23,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-
 from headrace import shapes
+from headrace.conversion import convert_to_tensor
 from headrace.dtypes import _BY_KEY, DType, as_dtype, int32
 from headrace.folding import Spec
-from headrace.graph import Graph, Operation, Tensor, convert_to_tensor, get_default_graph
+from headrace.graph import Graph, get_default_graph
+from headrace.node import Operation, Tensor
 
 REGISTRY: dict[str, OpDef] = {}
 NOT_DIFFERENTIABLE = "no gradient by nature"
@@ -77,7 +78,9 @@ class OpDef:
     variable: bool = False  # stands for a variable of the session; never run
     must_feed: bool = False  # a placeholder: has no value of its own
     takes_uninitialized: bool = False  # the kernel gets None for a variable without a value
-    writes: tuple[int, ...] = ()  # arguments that are variables; the kernel returns new values first
+    writes: tuple[
+        int, ...
+    ] = ()  # arguments that are variables; the kernel returns new values first
     reads: tuple[int, ...] | None = None  # variable arguments whose value is needed; None: all
     effect: Callable[..., None] | None = None  # (op, *inputs), after the segment, on the host
     shape_only: bool = False  # the kernel looks only at its arguments' shapes
@@ -132,7 +135,9 @@ class OpDef:
         outputs = self._outputs(name, inputs, groups, attrs)
         return graph.add(self.name, name, inputs, outputs, attrs, self, groups)
 
-    def run(self, xp: Any, op: Operation, values: Sequence[Any], state: Any = None) -> Sequence[Any]:
+    def run(
+        self, xp: Any, op: Operation, values: Sequence[Any], state: Any = None
+    ) -> Sequence[Any]:
         """The kernel's results for the values of the node's inputs: one per written variable, then
         one per output that is not a variable."""
         if op._groups:
@@ -176,7 +181,9 @@ class OpDef:
                 continue
             found = [
                 dtype.base_dtype
-                for dtype in (getattr(v, "dtype", None) for v in (value if arg.count_attr else [value]))
+                for dtype in (
+                    getattr(v, "dtype", None) for v in (value if arg.count_attr else [value])
+                )
                 if isinstance(dtype, DType)
             ]
             if found:
@@ -197,9 +204,7 @@ class OpDef:
                 raise TypeError(
                     f"Expected list for {arg.name!r} argument to {self.name!r} Op, not {value!r}."
                 )
-            tensors = [
-                self._operand(graph, name, arg, v, bound, i) for i, v in enumerate(value)
-            ]
+            tensors = [self._operand(graph, name, arg, v, bound, i) for i, v in enumerate(value)]
             flat += [(arg, t) for t in tensors]
             groups.append(len(tensors))
             if arg.count_attr:
@@ -367,5 +372,3 @@ def _graph_for(args: tuple[Any, ...]) -> Graph:
                 elif item.graph is not first.graph:
                     raise ValueError(f"{item} must be from the same graph as {first}.")
     return get_default_graph() if first is None else first.graph
-
-

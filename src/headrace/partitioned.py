@@ -7,13 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headrace.conversion import convert_to_tensor, register_tensor_conversion_function
 from headrace.dtypes import DType
-from headrace.graph import (
-    Tensor,
-    convert_to_tensor,
-    get_default_graph,
-    register_tensor_conversion_function,
-)
+from headrace.graph import get_default_graph
+from headrace.node import Tensor
 from headrace.ops import array, control, slicing
 from headrace.shapes import TensorShape
 from headrace.variables import Variable

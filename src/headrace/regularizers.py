@@ -6,7 +6,10 @@ import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from headrace.graph import GraphKeys, Tensor, convert_to_tensor, get_default_graph, name_scope
+from headrace.conversion import convert_to_tensor
+from headrace.graph import get_default_graph, name_scope
+from headrace.keys import GraphKeys
+from headrace.node import Tensor
 from headrace.ops import constant, math, nn, reduce
 
 Regularizer = Callable[[Any], Tensor | None]

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from headrace import gradients as _gradients
-from headrace.graph import Graph, Tensor, convert_to_tensor, get_default_session, reset_default_graph
+from headrace.conversion import convert_to_tensor
+from headrace.graph import Graph, reset_default_graph
+from headrace.node import Tensor, get_default_session
 from headrace.ops.constant import placeholder
 from headrace.runtime.session import Session
 

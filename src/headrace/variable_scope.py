@@ -14,8 +14,10 @@ from functools import partial
 from typing import Any
 
 from headrace import initializers, partitioned
+from headrace.conversion import convert_to_tensor
 from headrace.dtypes import DType, as_dtype, float32
-from headrace.graph import Graph, GraphKeys, convert_to_tensor, get_default_graph, graph_of
+from headrace.graph import Graph, get_default_graph, graph_of
+from headrace.keys import GraphKeys
 from headrace.shapes import TensorShape
 from headrace.variables import Variable, VariableAggregation, VariableSynchronization
 
@@ -333,9 +335,9 @@ def _needs_nothing(function: Callable[..., Any]) -> bool:
 
 def _regularize(variable: Variable, name: str, regularizer: Callable[[Any], Any]) -> None:
     graph = variable.graph
-    with graph.control_dependencies(None), graph.colocate_with(variable.op):
-        with graph.name_scope(f"{name}/Regularizer/"):
-            loss = regularizer(variable)
+    scope = graph.name_scope(f"{name}/Regularizer/")
+    with graph.control_dependencies(None), graph.colocate_with(variable.op), scope:
+        loss = regularizer(variable)
     if loss is not None:
         graph.add_to_collection(GraphKeys.REGULARIZATION_LOSSES, loss)
 

@@ -7,27 +7,33 @@ to a tensor makes a read that runs after what the current control dependencies n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from headrace import shapes
-from headrace.dtypes import DType, as_dtype, resource, string
-from headrace.graph import (
-    Graph,
-    GraphKeys,
-    Operation,
-    Tensor,
-    convert_to_tensor,
-    get_collection,
-    get_default_graph,
-    get_default_session,
-    graph_of,
-    name_scope,
-    register_tensor_conversion_function,
-)
+from headrace.conversion import convert_to_tensor, register_tensor_conversion_function
+from headrace.dtypes import DType, as_dtype, resource
+from headrace.graph import Graph, get_default_graph, graph_of, name_scope
 from headrace.indexed_slices import IndexedSlices
-from headrace.ops import array, constant, control, gather, math, state
+from headrace.initial_values import guarded
+from headrace.keys import GraphKeys
+from headrace.node import Operation, Tensor, get_default_session
+from headrace.ops import array, gather, state
 from headrace.shapes import TensorShape, as_shape
+from headrace.variable_lists import all_variables as all_variables
+from headrace.variable_lists import assert_variables_initialized as assert_variables_initialized
+from headrace.variable_lists import global_variables as global_variables
+from headrace.variable_lists import global_variables_initializer as global_variables_initializer
+from headrace.variable_lists import initialize_all_variables as initialize_all_variables
+from headrace.variable_lists import initialize_local_variables as initialize_local_variables
+from headrace.variable_lists import initialize_variables as initialize_variables
+from headrace.variable_lists import local_variables as local_variables
+from headrace.variable_lists import local_variables_initializer as local_variables_initializer
+from headrace.variable_lists import model_variables as model_variables
+from headrace.variable_lists import moving_average_variables as moving_average_variables
+from headrace.variable_lists import report_uninitialized_variables as report_uninitialized_variables
+from headrace.variable_lists import trainable_variables as trainable_variables
+from headrace.variable_lists import variables_initializer as variables_initializer
 
 _resource_by_default = False
 
@@ -428,7 +434,7 @@ class RefVariable(Variable):
         self._dtype = self._variable.dtype
         with graph.colocate_with(self._variable.op):
             self._initializer = state.assign_op(
-                self._variable, _guarded(value, name), validate_shape=validate_shape, name="Assign"
+                self._variable, guarded(value, name), validate_shape=validate_shape, name="Assign"
             ).op
             self._snapshot = array.identity(self._variable, name="read")
 
@@ -506,7 +512,7 @@ class ResourceVariable(Variable):
             self._is_initialized = state.var_is_initialized(self._variable)
         with graph.name_scope("Assign") as assign_scope, graph.colocate_with(None):
             self._initializer = state.assign_variable(
-                self._variable, _guarded(value, name), name=assign_scope
+                self._variable, guarded(value, name), name=assign_scope
             )
         with graph.name_scope("Read"), graph.colocate_with(None):
             self._snapshot = state.read_variable(self._variable, dtype=self._dtype)
@@ -673,153 +679,3 @@ for _name in ("update", "add", "sub", "mul", "div", "min", "max"):
     setattr(Variable, f"scatter_{_name}", _scatter_method(_name))
 for _name in ("update", "add", "sub"):
     setattr(Variable, f"scatter_nd_{_name}", _scatter_nd_method(_name))
-
-
-# -- initial values that read other variables ------------------------------------------------------
-
-
-def _guarded(value: Tensor, name: str) -> Tensor:
-    """An initial value in which reads of other variables fall back on their initial values.
-
-    So all variables can be initialised in one run, whatever the order.
-    """
-    ops = _ops_behind(value)
-    if not any(op.definition is not None and op.definition.variable for op in ops):
-        return value
-    graph = value.graph
-    known = {
-        v.op: v
-        for key in (GraphKeys.GLOBAL_VARIABLES, GraphKeys.LOCAL_VARIABLES)
-        for v in graph.get_collection(key)
-        if isinstance(v, Variable)
-    }
-    instead: dict[Tensor, Tensor] = {}
-    for op in ops:
-        if op in known:
-            instead[op.outputs[0]] = known[op].initialized_value()
-        elif op.type == "ReadVariableOp":
-            if op.inputs[0] in instead:
-                instead[op.outputs[0]] = instead[op.inputs[0]]
-        elif any(t in instead for t in op.inputs) and not (
-            op.definition is None or op.definition.writes
-        ):
-            copy = _copy(graph, op, [instead.get(t, t) for t in op.inputs], name)
-            instead.update(zip(op.outputs, copy.outputs, strict=True))
-    return instead.get(value, value)
-
-
-def _ops_behind(value: Tensor) -> list[Operation]:
-    """The operations that a tensor is computed from, in the order of their making.
-
-    What copes with variables without a value is not looked behind.
-    """
-    found = {value.op}
-    stack = [value.op]
-    while stack:
-        op = stack.pop()
-        if op.definition is not None and op.definition.takes_uninitialized:
-            continue
-        for t in op.inputs:
-            if t.op not in found:
-                found.add(t.op)
-                stack.append(t.op)
-    return sorted(found, key=lambda op: op._id)
-
-
-def _copy(graph: Graph, op: Operation, inputs: Sequence[Tensor], name: str) -> Operation:
-    with graph.name_scope(None), graph.control_dependencies(None):
-        unique = graph.unique_name(f"{op.name}_{name}")
-        outputs = [(t.dtype.base_dtype, t._dims) for t in op.outputs]
-        return graph.add(
-            op.type, unique, inputs, outputs, dict(op.attrs), op.definition, op._groups
-        )
-
-
-# -- the variables of a graph ----------------------------------------------------------------------
-
-
-def global_variables(scope: str | None = None) -> list[Any]:
-    """The variables that are saved and shared; with `scope`, those whose name the regex matches."""
-    return get_collection(GraphKeys.GLOBAL_VARIABLES, scope)
-
-
-def all_variables() -> list[Any]:
-    """Old name of `global_variables`."""
-    return global_variables()
-
-
-def local_variables(scope: str | None = None) -> list[Any]:
-    """The variables that are not saved, such as counters of an evaluation."""
-    return get_collection(GraphKeys.LOCAL_VARIABLES, scope)
-
-
-def model_variables(scope: str | None = None) -> list[Any]:
-    """The variables of the collection MODEL_VARIABLES."""
-    return get_collection(GraphKeys.MODEL_VARIABLES, scope)
-
-
-def trainable_variables(scope: str | None = None) -> list[Any]:
-    """The variables that optimizers take by default."""
-    return get_collection(GraphKeys.TRAINABLE_VARIABLES, scope)
-
-
-def moving_average_variables(scope: str | None = None) -> list[Any]:
-    """The variables that have moving averages."""
-    return get_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, scope)
-
-
-def variables_initializer(var_list: Iterable[Any] | None, name: str = "init") -> Operation:
-    """An operation that gives variables their initial values."""
-    return control.group(*[v.initializer for v in var_list or ()], name=name)
-
-
-def global_variables_initializer() -> Operation:
-    """An operation that gives all global variables their initial values."""
-    return variables_initializer(global_variables())
-
-
-def local_variables_initializer() -> Operation:
-    """An operation that gives all local variables their initial values."""
-    return variables_initializer(local_variables())
-
-
-def initialize_variables(var_list: Iterable[Any], name: str = "init") -> Operation:
-    """Old name of `variables_initializer`."""
-    return variables_initializer(var_list, name)
-
-
-def initialize_all_variables() -> Operation:
-    """Old name of `global_variables_initializer`."""
-    return global_variables_initializer()
-
-
-def initialize_local_variables() -> Operation:
-    """Old name of `local_variables_initializer`."""
-    return local_variables_initializer()
-
-
-def _global_and_local() -> list[Any]:
-    return global_variables() + local_variables()
-
-
-def assert_variables_initialized(var_list: Iterable[Any] | None = None) -> Operation | None:
-    """An operation that fails if a variable has no value; None if there are no variables."""
-    variables = _global_and_local() if var_list is None else list(var_list)
-    if not variables:
-        return None
-    return control.group(*[v.read_value() for v in variables])
-
-
-def report_uninitialized_variables(
-    var_list: Iterable[Any] | None = None, name: str = "report_uninitialized_variables"
-) -> Tensor:
-    """The names of the variables without a value, as strings [n]."""
-    variables = _global_and_local() if var_list is None else list(var_list)
-    with name_scope(name):
-        if not variables:
-            return constant.constant([], dtype=string)
-        missing = math.logical_not(
-            array.stack([state.is_variable_initialized(v) for v in variables])
-        )
-        names = constant.constant([v.op.name for v in variables])
-        return gather.boolean_mask(names, missing)

@@ -29,7 +29,9 @@ def crnd(*shape):
 def times(a, b):
     """The product of two matrices, number by number."""
     a, b = a.tolist(), np.asarray(b).T.tolist()
-    rows = [[sum((x * y for x, y in zip(row, column, strict=True)), 0) for column in b] for row in a]
+    rows = [
+        [sum((x * y for x, y in zip(row, column, strict=True)), 0) for column in b] for row in a
+    ]
     return np.array(rows).reshape(len(a), len(b))
 
 
@@ -135,7 +137,9 @@ def dotted(equation, plain, *operands):
         for s, x in zip(letters, full, strict=True):
             for d, n in zip(s, x.shape, strict=True):
                 sizes[d] = max(n, sizes.get(d, 1))
-        full = [np.broadcast_to(x, [sizes[d] for d in s]) for s, x in zip(letters, full, strict=True)]
+        full = [
+            np.broadcast_to(x, [sizes[d] for d in s]) for s, x in zip(letters, full, strict=True)
+        ]
         return einstein(plain)(full)
 
     return Case((list(operands),), {"equation": equation}, oracle=oracle)
@@ -390,7 +394,8 @@ CASES |= {
     ],
     "MatrixSolve": [
         Case((SQUARE, RHS), oracle=batched(solution)),
-        Case((SQUARE, RHS), {"adjoint": True}, oracle=lambda a, b: batched(solution)(adjoint(a), b)),
+        Case((SQUARE, RHS), {"adjoint": True},
+             oracle=lambda a, b: batched(solution)(adjoint(a), b)),
         Case((COMPLEX, crnd(2, 3)), {"adjoint": True},
              oracle=lambda a, b: solution(adjoint(a), b)),
         Case((SQUARE[0].astype(F32), RHS[0].astype(F32))),
@@ -419,7 +424,8 @@ CASES |= {
         Case((SQUARE,), oracle=both(singular, 3)),
         Case((TALL,), oracle=both(singular, 3)),
         Case((WIDE,), oracle=both(singular, 3)),
-        Case((TALL,), {"compute_uv": False}, oracle=lambda a: (both(singular, 3)(a)[0], EMPTY, EMPTY)),
+        Case((TALL,), {"compute_uv": False},
+             oracle=lambda a: (both(singular, 3)(a)[0], EMPTY, EMPTY)),
         Case((TALL[0],), {"full_matrices": True}, gradient=(), why="of thin factors only"),
     ],
     "Qr": [

@@ -1,4 +1,4 @@
-"""Cases of arithmetic, functions of numbers, comparison, logic, bits, casts and special functions."""
+"""Cases of arithmetic, functions of numbers, comparison, logic, bits and casts."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def plain(function, *more, types=(F32, F16, BF16, I32, I64, U8, C64)):
     cases = [Case((A, B), oracle=oracle), Case((A, COLUMN)), Case((B, np.array(2.5)))]
     for t in types:
         if t is BF16 or t is F16:
-            cases.append(Case((f(1, 2, 3, dtype=t), f(0.5, 4, 2, dtype=t)), oracle=each(function, t)))
+            cases.append(
+                Case((f(1, 2, 3, dtype=t), f(0.5, 4, 2, dtype=t)), oracle=each(function, t))
+            )
         else:
             cases.append(Case((f(1, 2, 3, dtype=t), np.array([[4], [2]], t)), oracle=oracle))
     return [*cases, Case((np.zeros((0, 3), F32), f(1, dtype=F32))), *more]
@@ -309,7 +311,8 @@ def equalities(function):
 
 def classes(function):
     return [
-        Case((np.array([1, NAN, INF, -INF, 0], t),), oracle=each(function)) for t in (F32, F16, BF16)
+        Case((np.array([1, NAN, INF, -INF, 0], t),), oracle=each(function))
+        for t in (F32, F16, BF16)
     ]
 
 
@@ -333,7 +336,8 @@ CASES |= {
                Case((np.array([0, 5], U8),), oracle=lambda x: [255, 250])],
     "LeftShift": [Case((np.array([1, -3, 5], I32), np.array([4, 1, 0], I32)),
                        oracle=each(lambda x, y: x << y)),
-                  Case((np.array([1, 1], I8), np.array([9, -2], I8)), oracle=lambda x, y: [-128, 1])],
+                  Case((np.array([1, 1], I8), np.array([9, -2], I8)),
+                       oracle=lambda x, y: [-128, 1])],
     "RightShift": [Case((np.array([17, -3, -1], I32), np.array([2, 1, 40], I32)),
                         oracle=each(lambda x, y: x >> min(y, 31))),
                    Case((np.array([200], U8), np.array([3], U8)), oracle=lambda x, y: [25])],
@@ -364,7 +368,8 @@ CASES |= {
         cast([True, False], dtypes.bool_, dtypes.float32, [1, 0]),
         cast([True, False], dtypes.bool_, dtypes.int64, [1, 0]),
         Case((np.array([1.5 + 2j, -2.5j]),), {"DstT": dtypes.float64},
-             oracle=lambda z: [1.5, 0.0], gradient=(), why="the real part has no complex derivative"),
+             oracle=lambda z: [1.5, 0.0], gradient=(),
+             why="the real part has no complex derivative"),
         Case((np.array([1.5 + 2j, 2j, 0]),), {"DstT": dtypes.bool_},
              oracle=lambda z: [True, True, False]),
         # as an x86 processor rounds what does not fit, and TensorFlow with it
@@ -378,7 +383,8 @@ CASES |= {
              oracle=lambda x: [0x3F800000, -0x40000000]),
         Case((np.array([[1, 256]], I32),), {"type": dtypes.uint8},
              oracle=lambda x: [[[1, 0, 0, 0], [0, 1, 0, 0]]]),
-        Case((np.array([[1, 0], [0, 1]], I32),), {"type": dtypes.int64}, oracle=lambda x: [1, 2**32]),
+        Case((np.array([[1, 0], [0, 1]], I32),), {"type": dtypes.int64},
+             oracle=lambda x: [1, 2**32]),
         Case((np.array(1.0, F64),), {"type": dtypes.int64}, oracle=lambda x: 0x3FF0000000000000),
     ],
     "Real": [Case((Z,), {"Tout": dtypes.float64}, oracle=lambda z: z.real)],

@@ -232,7 +232,7 @@ WITH_ZEROS = np.array([[0.0, 2], [3, 0], [5, 0], [2, 4], [6, 3]])
 
 
 def grouped(join, empty, ids=None, n=None):
-    """The oracle of a segment op: `join` of the list of rows of each segment, element by element."""
+    """The oracle of a segment op: `join` of the rows of each segment, element by element."""
 
     def oracle(data, given, *more):
         data, given = np.asarray(data), np.asarray(given)

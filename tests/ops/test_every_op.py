@@ -21,8 +21,10 @@ import pytest
 
 import headrace
 from headrace import dtypes, philox, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.dtypes import DType, as_dtype
-from headrace.graph import Graph, Operation, Tensor, convert_to_tensor
+from headrace.graph import Graph
+from headrace.node import Operation, Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, OpDef
 from headrace.runtime.plan import _caller, _flat_positions
 from headrace.xp import numpy as numpy_namespace
@@ -530,9 +532,7 @@ def test_gradient_is_the_adjoint_of_the_derivative(use):
     arrays, attrs = widened(use)
     with Graph().as_default() as graph:
         op = node(use, arrays, attrs)
-        values = {
-            t: v for t, v in zip(op.inputs, arrays, strict=True) if t.op.definition.must_feed
-        }
+        values = {t: v for t, v in zip(op.inputs, arrays, strict=True) if t.op.definition.must_feed}
         positions = range(len(op.inputs)) if use.case.gradient is None else use.case.gradient
         xs = [op.inputs[i] for i in positions if op.inputs[i].dtype.is_differentiable]
         xs = [x for x in xs if x in values]
@@ -576,7 +576,7 @@ def _shaped_like(
 ) -> None:
     pairs = [(g, x) for g, x in zip(gs, xs, strict=True) if g is not None]
     if pairs:
-        for (_, x), found in zip(pairs, evaluate(graph, [g for g, _ in pairs], values), strict=True):
+        for (_, x), found in zip(
+            pairs, evaluate(graph, [g for g, _ in pairs], values), strict=True
+        ):
             assert found.shape == values[x].shape
-
-

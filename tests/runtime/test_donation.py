@@ -51,9 +51,11 @@ def test_fetched_arrays_are_the_callers_own(sess, use_resource):
             "host": [data, data, before], "views": [data[::-1], data[::-1], before[::-1]],
         }  # fmt: skip
         for key, right in expected.items():
-            rows = zip(found[key], right, strict=True) if isinstance(right, list) else [
-                (found[key], right)
-            ]
+            rows = (
+                zip(found[key], right, strict=True)
+                if isinstance(right, list)
+                else [(found[key], right)]
+            )
             for array, values in rows:
                 np.testing.assert_array_equal(array, values, err_msg=key)
                 spoil(array)

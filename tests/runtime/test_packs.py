@@ -17,9 +17,7 @@ def sess():
 
 def variables(*shapes, use_resource=False):
     return [
-        tf.get_variable(
-            f"v{i}", initializer=np.zeros(s, np.float32), use_resource=use_resource
-        )
+        tf.get_variable(f"v{i}", initializer=np.zeros(s, np.float32), use_resource=use_resource)
         for i, s in enumerate(shapes)
     ]
 

@@ -66,7 +66,9 @@ class Program:
                 self._append(*line)
         self.fetched = sorted({f % len(self.lines) for f in fetches})
         self.fetched_variables = sorted({f % VARIABLES for f in fetched_variables})
-        values = [i for i, line in enumerate(self.lines) if line.kind in ("compute", "host", "read")]
+        values = [
+            i for i, line in enumerate(self.lines) if line.kind in ("compute", "host", "read")
+        ]
         self.fed = sorted({values[f % len(values)] for f in fed}) if values else []
         self.fed += [i for i, line in enumerate(self.lines) if line.kind == "place"]
 
@@ -76,9 +78,7 @@ class Program:
         v = a % VARIABLES
         operands = [x % len(lines) for x in (b, c)] if lines else []
         operands = [i for i in operands if lines[i].value is not None]
-        with self.graph.control_dependencies(
-            [lines[i].element for i in control]
-        ):
+        with self.graph.control_dependencies([lines[i].element for i in control]):
             if kind == "place":
                 element = placeholder(np.int64, ())
                 lines.append(Line(kind, None, [], [], element, element))
@@ -135,7 +135,9 @@ class Program:
         after, latest = {}, {}  # value after a write; the last write of a variable
 
         def seen_behind(roots, v):
-            seen = [j for j in ancestors(roots) if lines[j].kind in writes and lines[j].variable == v]
+            seen = [
+                j for j in ancestors(roots) if lines[j].kind in writes and lines[j].variable == v
+            ]
             return after[max(seen)] if seen else start[v]
 
         def operand(reader, i):

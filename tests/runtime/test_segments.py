@@ -176,9 +176,7 @@ def test_shapes_fold_while_tracing(sess):
     for shape in [(2, 3), (4, 1), (1, 1)]:
         data = np.random.default_rng(0).normal(size=shape).astype(np.float32)
         expected = np.concatenate([data, data]).reshape(shape[0], 2, shape[1]) / data.size
-        np.testing.assert_allclose(
-            same_in_every_run(sess, z, {x: data}), expected, rtol=1e-6
-        )
+        np.testing.assert_allclose(same_in_every_run(sess, z, {x: data}), expected, rtol=1e-6)
 
 
 def test_shape_of_what_is_computed_folds(sess):

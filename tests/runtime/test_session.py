@@ -317,7 +317,7 @@ def test_session_closes_at_the_end_of_its_block():
 
 def test_block_closes_when_left_by_an_error():
     c = tf.constant(1.0)
-    with pytest.raises(KeyError), tf.Session() as sess:  # noqa: PT012
+    with pytest.raises(KeyError), tf.Session() as sess:
         raise KeyError
     assert tf.get_default_session() is None
     with pytest.raises(RuntimeError, match="closed Session"):

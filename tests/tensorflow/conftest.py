@@ -1,7 +1,13 @@
 """Headrace (`hr`) and TensorFlow (`tf`) side by side."""
 
+import os
+
 import numpy as np
 import pytest
+
+# The threads of a process are those of its first session, and the numbers of TensorFlow's
+# Multinomial depend on how many there are.
+os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 
 
 def get_seed_of_tensorflow_1(tf):

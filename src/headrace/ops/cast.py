@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.dtypes import DType, as_dtype
 from headrace.errors import UnimplementedError
-from headrace.graph import IndexedSlicesBase, Tensor, convert_to_tensor, name_scope
+from headrace.graph import name_scope
+from headrace.node import IndexedSlicesBase, Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, Spec, op, same_shape
 from headrace.ops.elementwise import is_floating, unary
 

@@ -9,18 +9,11 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.errors import InvalidArgumentError
 from headrace.folding import constant_value
-from headrace.graph import (
-    IndexedSlicesBase,
-    Operation,
-    Tensor,
-    colocate_with,
-    control_dependencies,
-    convert_to_tensor,
-    get_default_graph,
-    name_scope,
-)
+from headrace.graph import colocate_with, control_dependencies, get_default_graph, name_scope
+from headrace.node import IndexedSlicesBase, Operation, Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, op, same_shape
 from headrace.ops import array, control, math, reduce
 from headrace.ops.printing import summarize as summary

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from headrace import shapes
+from headrace.conversion import register_tensor_conversion_function
 from headrace.dtypes import DType, as_dtype, int32, int64
-from headrace.graph import Tensor, register_tensor_conversion_function
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, Spec, op
 from headrace.shapes import Dimension, TensorShape, as_shape
 
@@ -119,7 +120,9 @@ def as_array(value: Any, dtype: DType | None) -> np.ndarray:
     try:
         array = np.array(value)
     except ValueError as error:
-        raise ValueError(f"Can't convert non-rectangular Python sequence to Tensor: {error}") from None
+        raise ValueError(
+            f"Can't convert non-rectangular Python sequence to Tensor: {error}"
+        ) from None
     kind = array.dtype.kind
     if kind in "US" or (kind == "O" and array.size and isinstance(array.flat[0], (str, bytes))):
         if dtype is not None and dtype.kind != "S":
@@ -200,11 +203,15 @@ def placeholder_with_default(input: Any, shape: Any, name: str | None = None) ->
     return _placeholder_with_default(input, shape=TensorShape(shape), name=name)
 
 
-def _convert_array(value: Any, dtype: Any = None, name: str | None = None, as_ref: bool = False) -> Any:
+def _convert_array(
+    value: Any, dtype: Any = None, name: str | None = None, as_ref: bool = False
+) -> Any:
     return constant(value, dtype, name=name or "Const")
 
 
-def _convert_list(value: Any, dtype: Any = None, name: str | None = None, as_ref: bool = False) -> Any:
+def _convert_list(
+    value: Any, dtype: Any = None, name: str | None = None, as_ref: bool = False
+) -> Any:
     """A list with tensors in it is stacked; TensorFlow names that `packed`."""
     if not _has_tensor(value):
         return constant(value, dtype, name=name or "Const")
@@ -219,14 +226,18 @@ def _has_tensor(value: Any) -> bool:
     return hasattr(value, "_as_graph_element")
 
 
-def _convert_shape(value: Any, dtype: Any = None, name: str | None = None, as_ref: bool = False) -> Any:
+def _convert_shape(
+    value: Any, dtype: Any = None, name: str | None = None, as_ref: bool = False
+) -> Any:
     sizes = as_shape(value)
     if sizes is None or None in sizes:
         raise ValueError(f"Cannot convert a partially known TensorShape {value} to a Tensor.")
     if dtype is None:
         dtype = int64 if any(d > _INT32.max for d in sizes if d) else int32
     elif dtype not in (int32, int64):
-        raise TypeError(f"Cannot convert a TensorShape to dtype {dtype.name}: it is a list of ints.")
+        raise TypeError(
+            f"Cannot convert a TensorShape to dtype {dtype.name}: it is a list of ints."
+        )
     return constant(np.array(sizes, dtype.numpy), dtype, name=name or "shape_as_tensor")
 
 

@@ -6,17 +6,10 @@ import builtins
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from headrace.graph import (
-    IndexedSlicesBase,
-    Operation,
-    Tensor,
-    colocate_with,
-    control_dependencies,
-    convert_to_tensor,
-    device,
-    name_scope,
-)
+from headrace.conversion import convert_to_tensor
+from headrace.graph import colocate_with, control_dependencies, device, name_scope
 from headrace.indexed_slices import IndexedSlices
+from headrace.node import IndexedSlicesBase, Operation, Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, op
 from headrace.ops import array
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.conversion import convert_to_tensor
+from headrace.graph import name_scope
+from headrace.node import Tensor
 from headrace.opdef import Spec, op
 from headrace.ops import array, linalg, math
 from headrace.ops.elementwise import is_floating

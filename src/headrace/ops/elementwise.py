@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
-from headrace.graph import Tensor
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, Spec, broadcast_shape, op, same_shape
 
 SIGNED = (*dtypes.FLOATS, dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64)

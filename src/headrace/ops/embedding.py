@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from headrace import dtypes
-from headrace.graph import Tensor, convert_to_tensor, get_default_graph, name_scope
+from headrace.conversion import convert_to_tensor
+from headrace.graph import get_default_graph, name_scope
+from headrace.node import Tensor
 from headrace.ops import array, gather, math, normalize, partition, reduce
 from headrace.ops.constant import constant
 

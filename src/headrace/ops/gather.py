@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.dtypes import as_dtype
 from headrace.folding import Spec
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.graph import name_scope
 from headrace.indexed_slices import IndexedSlices
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, op
 from headrace.ops import array, math, reduce
 from headrace.ops.operands import agree, axis_of, check_indices, checked_axis

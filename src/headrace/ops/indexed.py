@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from headrace import shapes
-from headrace.graph import (
-    Tensor,
-    convert_to_tensor,
-    name_scope,
-    register_tensor_conversion_function,
-)
+from headrace.conversion import convert_to_tensor, register_tensor_conversion_function
+from headrace.graph import name_scope
 from headrace.indexed_slices import IndexedSlices
+from headrace.node import Tensor
 from headrace.ops import array, math, segment
 
 _LARGE = 100_000_000  # elements from which turning rows into a dense tensor deserves a warning

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.dtypes import DType
 from headrace.folding import Spec, constant_value
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.graph import name_scope
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, op
 from headrace.ops import math
 from headrace.ops.constant import constant

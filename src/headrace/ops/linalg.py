@@ -11,12 +11,17 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.conversion import convert_to_tensor
+from headrace.graph import name_scope
+from headrace.node import Tensor
 from headrace.opdef import REGISTRY, Spec, op
 from headrace.ops import array, math, reduce
 from headrace.ops.elementwise import is_floating
 
 # -- products of matrices --------------------------------------------------------------------------
+
+
+_WIDE = 1 << 28  # floating-point operations from which a transposed copy pays
 
 
 def product(xp: Any, a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
@@ -26,6 +31,8 @@ def product(xp: Any, a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
     """
     if turn_a:
         a = xp.swapaxes(a, -1, -2)
+        if xp.traced and 2 * a.shape[-2] * a.shape[-1] * b.shape[-2 if turn_b else -1] > _WIDE:
+            a = xp.materialize(a)  # XLA on a CPU multiplies by a view of a transpose slowly
     if turn_b:
         b = xp.swapaxes(b, -1, -2)
     if not xp.traced and is_floating(a) and a.dtype.itemsize == 2:  # NumPy has no BLAS for these

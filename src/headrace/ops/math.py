@@ -5,13 +5,13 @@ Casts and complex numbers are in `cast.py`, bits in `bitwise.py`, erf and its li
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
 from typing import Any
 
 from headrace import dtypes, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.folding import UNKNOWN
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.graph import name_scope
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, OpDef, op
 from headrace.ops import bitwise
 from headrace.ops.cast import cast, complex_abs, conj
@@ -86,7 +86,8 @@ from headrace.ops.elementwise import (
     is_known,
     unary,
 )
-from headrace.ops.operands import agree_all
+from headrace.ops.sums import accumulate_n as accumulate_n
+from headrace.ops.sums import add_n as add_n
 from headrace.xp import numpy as host
 
 _CURVED = dtypes.DIFFERENTIABLE
@@ -94,9 +95,14 @@ _CURVED = dtypes.DIFFERENTIABLE
 # -- arithmetic ------------------------------------------------------------------------------------
 
 
+def _demand(xp: Any, holds: Any, message: str) -> None:
+    """Refuse unless all of `holds`; at once if it does not depend on what is traced."""
+    place = host if is_known(holds) else xp
+    place.check(place.all(holds), message)
+
+
 def _whole(xp: Any, y: Any) -> None:
-    """Refuse to divide by an integer that is zero."""
-    (host if is_known(y) else xp).check(xp.all(y != 0), "Integer division by zero")
+    _demand(xp, y != 0, "Integer division by zero")
 
 
 def _floor_div_kernel(xp: Any, x: Any, y: Any) -> Any:
@@ -139,9 +145,7 @@ def _mul_no_nan_kernel(xp: Any, x: Any, y: Any) -> Any:
 
 def _pow_kernel(xp: Any, x: Any, y: Any) -> Any:
     if x.dtype.kind == "i":
-        (host if is_known(y) else xp).check(
-            xp.all(y >= 0), "Integers to negative integer powers are not allowed"
-        )
+        _demand(xp, y >= 0, "Integers to negative integer powers are not allowed")
     return xp.power(x, y)
 
 
@@ -242,9 +246,7 @@ def _round_kernel(xp: Any, x: Any) -> Any:
 _flat: Any = NOT_DIFFERENTIABLE
 _neg = unary("Neg", "negative", lambda x, y, dy: -dy, (*SIGNED, *dtypes.COMPLEX))
 _abs = unary("Abs", "abs", lambda x, y, dy: dy * sign(x), SIGNED)
-_sign = unary(
-    "Sign", "sign", lambda x, y, dy: REGISTRY["ZerosLike"](x), (*SIGNED, *dtypes.COMPLEX)
-)
+_sign = unary("Sign", "sign", lambda x, y, dy: REGISTRY["ZerosLike"](x), (*SIGNED, *dtypes.COMPLEX))
 _square = unary("Square", "square", lambda x, y, dy: dy * (2 * conj(x)))
 _floor = unary("Floor", "floor", _flat, dtypes.FLOATS)
 _ceil = unary("Ceil", "ceil", _flat, dtypes.FLOATS)
@@ -430,61 +432,7 @@ def floordiv(x: Any, y: Any, name: str | None = None) -> Tensor:
     return _floor_div(x, y, name=name or "floordiv")
 
 
-# -- sums of many ----------------------------------------------------------------------------------
-
-
-@op("AddN", "inputs: N*T -> sum: T", T=dtypes.NUMBERS)
-def _add_n(xp: Any, xs: Sequence[Any]) -> Any:
-    return functools.reduce(xp.add, xs)
-
-
-_add_n.infer = agree_all
-
-
-@_add_n.def_gradient
-def _(op: Any, dy: Any) -> Any:
-    return [dy] * len(op.inputs)
-
-
-def add_n(inputs: Any, name: str | None = None) -> Tensor:
-    """The sum of a list of tensors of one shape and type, added in order.
-
-    A single tensor is its own sum. ValueError for an empty list or for shapes that clash.
-    """
-    if not isinstance(inputs, (list, tuple)):
-        inputs = list(inputs)
-    if not inputs:
-        raise ValueError(
-            "Inputs must be an iterable of at least one Tensor/IndexedSlices with the same dtype "
-            "and shape."
-        )
-    if len(inputs) > 1:
-        return _add_n(list(inputs), name=name)
-    only = convert_to_tensor(inputs[0])
-    return REGISTRY["Identity"](only, name=name) if name else only
-
-
-def accumulate_n(
-    inputs: Any, shape: Any = None, tensor_dtype: Any = None, name: str | None = None
-) -> Tensor:
-    """The sum of a list of tensors, whose shape and type may be said."""
-    if not isinstance(inputs, (list, tuple)) or not inputs:
-        raise ValueError(
-            "inputs must be a list of at least one Tensor with the same dtype and shape"
-        )
-    tensors = [convert_to_tensor(x) for x in inputs]
-    if any(t.dtype.base_dtype is not tensors[0].dtype.base_dtype for t in tensors):
-        raise ValueError(
-            "inputs must be a list of at least one Tensor with the same dtype and shape"
-        )
-    wanted = shapes.as_shape(shape)
-    for t in tensors:
-        wanted = shapes.merge(wanted, t._dims)
-    if tensor_dtype is not None and tensors[0].dtype.base_dtype != tensor_dtype:
-        raise TypeError(
-            f"tensor_dtype is {tensor_dtype}, but input is of type {tensors[0].dtype.name}"
-        )
-    return add_n(tensors, name=name)
+# -- scaling ---------------------------------------------------------------------------------------
 
 
 def scalar_mul(scalar: Any, x: Any, name: str | None = None) -> Any:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.dtypes import as_dtype
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.graph import name_scope
+from headrace.node import Tensor
 from headrace.opdef import Spec, op, same_shape
 from headrace.ops import array, math, reduce
 from headrace.xp import numpy as host

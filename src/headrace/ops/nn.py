@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace import dtypes, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.errors import InvalidArgumentError
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.graph import name_scope
+from headrace.node import Tensor
 from headrace.opdef import OpDef, Spec, op, same_shape, scalar_shape
 from headrace.ops import array, gather, linalg, math, reduce
 from headrace.ops.constant import constant

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from headrace import dtypes, shapes
-from headrace.graph import Tensor, colocate_with, convert_to_tensor, name_scope
+from headrace.conversion import convert_to_tensor
+from headrace.graph import colocate_with, name_scope
 from headrace.indexed_slices import IndexedSlices
+from headrace.node import Tensor
 from headrace.ops import array, gather, math, nn, reduce
 from headrace.ops.constant import constant
 

@@ -10,7 +10,7 @@ import numpy as np
 from headrace import dtypes, shapes
 from headrace.dtypes import DType, as_dtype
 from headrace.folding import Spec
-from headrace.graph import Tensor
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, op
 from headrace.ops import array, gather
 from headrace.ops.operands import agree, check_indices

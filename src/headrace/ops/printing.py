@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes
-from headrace.graph import Operation, Tensor, convert_to_tensor
+from headrace.conversion import convert_to_tensor
+from headrace.node import Operation, Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, Spec, op, scalar_shape
 from headrace.shapes import Shape
 

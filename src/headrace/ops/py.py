@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, errors, shapes
-from headrace.graph import Operation, Tensor, convert_to_tensor, name_scope
+from headrace.conversion import convert_to_tensor
+from headrace.graph import name_scope
+from headrace.node import Operation, Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, Spec, op
 from headrace.shapes import Shape, TensorShape, as_shape
 

@@ -6,14 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace import dtypes, philox, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.errors import InvalidArgumentError
-from headrace.graph import (
-    Tensor,
-    control_dependencies,
-    convert_to_tensor,
-    get_default_graph,
-    name_scope,
-)
+from headrace.graph import control_dependencies, get_default_graph, name_scope
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, Spec, op, same_shape
 from headrace.ops import array, checks, math, reduce, slicing
 from headrace.ops.operands import shape_operand

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.errors import InvalidArgumentError
 from headrace.folding import constant_value
-from headrace.graph import Tensor, control_dependencies, convert_to_tensor, name_scope
+from headrace.graph import control_dependencies, name_scope
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, Spec, op
 from headrace.ops import array, checks, gather, math, reduce
 from headrace.ops.constant import constant

@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace import dtypes, shapes
 from headrace.folding import Spec
-from headrace.graph import Tensor
+from headrace.node import Tensor
 from headrace.opdef import op
 from headrace.ops import array, reduce
 from headrace.ops.filling import fill_op

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.dtypes import DType, as_dtype
 from headrace.folding import constant_value
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.graph import name_scope
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, OpDef, Spec, op
 from headrace.ops import array, math
 from headrace.ops.constant import constant
@@ -485,9 +487,7 @@ def _(op: Any, dy: Any) -> Any:
     zero = math.cast(math.equal(x, 0), x.dtype.base_dtype)
     first = zero * math.cast(math.equal(_cumsum(zero, axis, reverse=reverse), 1), zero.dtype)
     full = x + first
-    without = sums(_cumprod(full, axis, exclusive=exclusive, reverse=reverse)) / math.conj(
-        x + zero
-    )
+    without = sums(_cumprod(full, axis, exclusive=exclusive, reverse=reverse)) / math.conj(x + zero)
     return math.div_no_nan(sums(op.outputs[0]), math.conj(x)) + first * without, None
 
 

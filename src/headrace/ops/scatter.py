@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.conversion import convert_to_tensor
+from headrace.graph import name_scope
 from headrace.indexed_slices import IndexedSlices
+from headrace.node import Tensor
 from headrace.opdef import OpDef, Spec, op
 from headrace.ops import array, reduce
 from headrace.ops.operands import agree, check_places, shape_operand

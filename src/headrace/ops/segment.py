@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.dtypes import as_dtype
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.graph import name_scope
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, OpDef, Spec, op
 from headrace.ops import array, math, reduce
 from headrace.ops.elementwise import is_floating, is_known

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.dtypes import as_dtype
 from headrace.folding import Spec
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.graph import name_scope
+from headrace.node import Tensor
 from headrace.opdef import REGISTRY, op
 from headrace.ops import array, gather, math, rearrange, reduce
 from headrace.ops.constant import constant

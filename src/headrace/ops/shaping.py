@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
+from headrace.conversion import convert_to_tensor
 from headrace.dtypes import DType, as_dtype
 from headrace.folding import UNKNOWN, Spec
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.graph import name_scope
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, op, same_shape
 from headrace.ops.constant import constant
 from headrace.ops.counting import range_op

@@ -13,7 +13,8 @@ import numpy as np
 from headrace import dtypes, shapes
 from headrace.dtypes import as_dtype
 from headrace.folding import UNKNOWN, Spec
-from headrace.graph import Tensor, name_scope
+from headrace.graph import name_scope
+from headrace.node import Tensor
 from headrace.opdef import op
 from headrace.ops import array, gather, math
 from headrace.ops.constant import constant

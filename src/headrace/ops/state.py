@@ -14,12 +14,13 @@ import numpy as np
 
 from headrace import dtypes, shapes
 from headrace.errors import InvalidArgumentError, OutOfRangeError
-from headrace.graph import Tensor
 from headrace.indexed_slices import IndexedSlices
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, Spec, op
 from headrace.ops import array
 from headrace.ops.constant import constant
 from headrace.shapes import Shape, TensorShape, brackets
+from headrace.xp import numpy as host
 
 
 def must_equal(a: Shape, b: Shape) -> Shape:
@@ -256,7 +257,14 @@ def check_rows(xp: Any, indices: Any, n: int) -> None:
         at = ",".join(str(i) for i in np.unravel_index(flat, indices.shape))
         return f"indices[{at}] = {indices.ravel()[flat]} is not in [0, {n})"
 
-    xp.check(xp.all((indices >= 0) & (indices < n)), message)
+    _check_values(xp, indices, (indices >= 0) & (indices < n), message)
+
+
+def _check_values(xp: Any, indices: Any, lawful: Any, message: Callable[[], str]) -> None:
+    """Refuse unless all is lawful; indices that are known while tracing are looked at then."""
+    if isinstance(indices, np.ndarray):
+        xp = host
+    xp.check(xp.all(lawful), message)
 
 
 def _divide(xp: Any, x: Any, index: Any, updates: Any) -> Any:
@@ -327,7 +335,7 @@ def _scatter_nd(combine: Callable[..., Any], xp: Any, x: Any, indices: Any, upda
         at = ",".join(str(i) for i in np.unravel_index(bad, indices.shape[:-1]))
         return f"indices[{at}] = {flat[bad].tolist()} does not index into shape {brackets(x.shape)}"
 
-    xp.check(xp.all((indices >= 0) & (indices < limits)), message)
+    _check_values(xp, indices, (indices >= 0) & (indices < limits), message)
     index = tuple(indices[..., i] for i in range(depth))
     return combine(xp, x, index or (Ellipsis,), updates)
 

@@ -153,16 +153,17 @@ def _mismatch(name: str, other: str, a: Any, b: Any) -> InvalidArgumentError:
 def sum_equal_rows(xp: Any, ids: Any, g: Any, n: int) -> tuple[Any, Any]:
     """Distinct ids [k] and the sums of their rows of g [k, ...]; ids [m] are in [0, n).
 
-    Traced, k is m, and what is left over has the id n, which updates drop.
+    Traced ids do not tell k: then it is m, and what is left over has the id n, which updates drop.
     """
-    m = ids.shape[0]
+    if isinstance(ids, np.ndarray):
+        distinct, group = np.unique(ids, return_inverse=True)
+        return distinct, xp.at_add(xp.zeros((len(distinct), *g.shape[1:]), g.dtype), group, g)
     order = xp.argsort(ids, stable=True)
     ordered = ids[order]
     first = xp.concatenate([xp.ones(1, bool), ordered[1:] != ordered[:-1]])
     group = xp.cumsum(first) - 1
-    k = m if xp.traced else int(group[-1]) + 1
-    distinct = xp.at_set(xp.full(k, n, ids.dtype), group, ordered)
-    return distinct, xp.at_add(xp.zeros((k, *g.shape[1:]), g.dtype), group, g[order])
+    distinct = xp.at_set(xp.full(ids.shape, n, ids.dtype), group, ordered)
+    return distinct, xp.at_add(xp.zeros(g.shape, g.dtype), group, xp.asarray(g)[order])
 
 
 # -- the formulas ----------------------------------------------------------------------------------

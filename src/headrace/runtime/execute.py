@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from headrace import errors
-from headrace.graph import NODE_MARK, Operation, where
+from headrace.node import NODE_MARK, Operation, where
 from headrace.runtime.plan import Name, Step
 from headrace.xp import numpy as numpy_namespace
 

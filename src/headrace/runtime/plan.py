@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from headrace import errors, shapes
 from headrace.dtypes import DType
-from headrace.graph import Operation, Tensor, where
+from headrace.node import Operation, Tensor, where
 
 
 class Version(NamedTuple):
@@ -391,7 +391,9 @@ def _partition(
         effects = {a for s in segment.steps if s.op.definition.effect for a in s.args}
         segment.inputs = list(taken)
         segment.outputs = [
-            n for s in segment.steps for n in s.outs
+            n
+            for s in segment.steps
+            for n in s.outs
             if n is not None and (n in wanted or n in effects)
         ]
         segment.static = [] if segment.host else [n for n in taken if n in static]
@@ -484,8 +486,6 @@ def _traced(segment: Segment) -> set[Name]:
     traced: set[Name] = {n for n in segment.inputs if n not in segment.static}
     for step in segment.steps:
         definition = step.op.definition
-        if definition.random or (
-            not definition.shape_only and any(a in traced for a in step.args)
-        ):
+        if definition.random or (not definition.shape_only and any(a in traced for a in step.args)):
             traced.update(step.outs)
     return traced

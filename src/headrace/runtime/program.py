@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from headrace import errors
-from headrace.graph import Operation, Tensor, where
+from headrace.node import Operation, Tensor, where
 from headrace.runtime.execute import execute
 from headrace.runtime.plan import Name, Plan, Segment, Version, make_plan
 from headrace.runtime.runner import Runner, make_runner

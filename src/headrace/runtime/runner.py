@@ -61,9 +61,7 @@ def make_runner(program: Any, compiled: Any) -> Runner | None:
     def run(state: State, values: list[Any]) -> list[Any]:
         packs, alone = state.packs, state.alone
         try:
-            arrays = [
-                packs[key] if kind == _PACK else alone[key] for kind, key in state_takes
-            ]
+            arrays = [packs[key] if kind == _PACK else alone[key] for kind, key in state_takes]
         except KeyError:
             try:
                 arrays = [_find(state, kind, key, key in plan.final) for kind, key in state_takes]
@@ -103,7 +101,6 @@ def make_runner(program: Any, compiled: Any) -> Runner | None:
         return fetched
 
     return run
-
 
 
 def _find(state: State, kind: int, key: Any, written: bool) -> Any:

@@ -11,16 +11,9 @@ from typing import Any
 import numpy as np
 
 from headrace import errors, shapes
-from headrace.graph import (
-    Graph,
-    Operation,
-    Tensor,
-    get_default_graph,
-    pop_session,
-    push_session,
-    where,
-)
+from headrace.graph import Graph, get_default_graph
 from headrace.indexed_slices import IndexedSlices
+from headrace.node import Operation, Tensor, pop_session, push_session, where
 from headrace.runtime.program import Program
 from headrace.runtime.state import State
 
@@ -245,8 +238,10 @@ class _Route:
             raise ValueError("A tensor is fed twice in one feed_dict.")
         self.rebuild = fetch.rebuild
         self.single = isinstance(fetches, (Tensor, Operation))
-        self.plain = type(fetches) is list and len(fetch.elements) == len(fetches) and all(
-            isinstance(f, str) or hasattr(f, "_as_graph_element") for f in fetches
+        self.plain = (
+            type(fetches) is list
+            and len(fetch.elements) == len(fetches)
+            and all(isinstance(f, str) or hasattr(f, "_as_graph_element") for f in fetches)
         )
         key = (tuple(fetch.elements), tuple(self.tensors))
         programs = graph._programs
@@ -285,10 +280,14 @@ class BaseSession:
 
     def __init__(self, target: str = "", graph: Graph | None = None, config: Any = None):
         if graph is not None and not isinstance(graph, Graph):
-            raise TypeError(f"Argument `graph` must be a tf.Graph, but got {type(graph).__name__!r}")
+            raise TypeError(
+                f"Argument `graph` must be a tf.Graph, but got {type(graph).__name__!r}"
+            )
         if not isinstance(target, (str, bytes)):
             raise TypeError(f"Argument `target` must be a string, but got {target!r}")
-        if config is not None and not hasattr(config, "gpu_options"):  # the proto is heavy to import
+        if config is not None and not hasattr(
+            config, "gpu_options"
+        ):  # the proto is heavy to import
             raise TypeError(f"Argument `config` must be a tf.ConfigProto, but got {config!r}")
         self._graph = get_default_graph() if graph is None else graph
         self._config = config
@@ -403,9 +402,7 @@ class BaseSession:
             if self._closed:
                 raise RuntimeError("Attempted to use a closed Session.")
             if len(values) != len(feed_list):
-                raise TypeError(
-                    f"This callable takes {len(feed_list)} values, got {len(values)}."
-                )
+                raise TypeError(f"This callable takes {len(feed_list)} values, got {len(values)}.")
             return self._run(route, dict(zip(feed_list, values, strict=True)))
 
         return call
@@ -513,5 +510,3 @@ class InteractiveSession(BaseSession):
             if self._graph_context is not None:
                 self._graph_context.__exit__(None, None, None)
                 self._graph_context = None
-
-

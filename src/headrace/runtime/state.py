@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from headrace import philox
-from headrace.graph import Operation
+from headrace.node import Operation
 
 SMALL = 8192  # elements; a larger variable stays by itself
 MISSING = object()

@@ -18,7 +18,7 @@ import numpy as np
 from jax.core import Tracer
 
 from headrace import errors
-from headrace.graph import Operation
+from headrace.node import Operation
 from headrace.runtime.execute import execute
 from headrace.runtime.plan import Name, Segment, Version
 from headrace.runtime.state import Pack
@@ -174,6 +174,7 @@ def _caller(
 ) -> Callable[..., Sequence[Any]]:
     call = compiled
     if large:
+
         def call(*arrays: Any) -> Any:
             if random:
                 return compiled(*arrays[:-1], *large, arrays[-1])

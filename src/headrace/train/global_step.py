@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from headrace import dtypes
-from headrace.graph import Graph, GraphKeys, Tensor, get_default_graph
+from headrace.graph import Graph, get_default_graph
 from headrace.initializers import Zeros
+from headrace.keys import GraphKeys
+from headrace.node import Tensor
 from headrace.variable_scope import get_variable
 from headrace.variables import Variable
 

@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from headrace import dtypes
-from headrace.graph import GraphKeys, Operation, Tensor, convert_to_tensor, name_scope
+from headrace.conversion import convert_to_tensor
+from headrace.graph import name_scope
 from headrace.initializers import Zeros
+from headrace.keys import GraphKeys
+from headrace.node import Operation, Tensor
 from headrace.ops import cast, control, math, state
 from headrace.train import slots
 from headrace.variable_scope import get_variable, variable_scope

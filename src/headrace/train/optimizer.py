@@ -11,16 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from headrace import dtypes
+from headrace.conversion import convert_to_tensor
 from headrace.gradients import gradients
-from headrace.graph import (
-    GraphKeys,
-    Operation,
-    Tensor,
-    convert_to_tensor,
-    get_default_graph,
-    name_scope,
-)
+from headrace.graph import get_default_graph, name_scope
 from headrace.indexed_slices import IndexedSlices
+from headrace.keys import GraphKeys
+from headrace.node import Operation, Tensor
 from headrace.ops import array, control, partition, segment, state
 from headrace.train import slots
 from headrace.variables import ResourceVariable, Variable, trainable_variables

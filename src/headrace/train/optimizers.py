@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from headrace import dtypes
-from headrace.graph import Operation, Tensor, convert_to_tensor
+from headrace.conversion import convert_to_tensor
 from headrace.indexed_slices import IndexedSlices
 from headrace.initializers import Constant, Initializer, Ones, Zeros
+from headrace.node import Operation, Tensor
 from headrace.ops import array, cast, control, math, segment, state, training
 from headrace.train.optimizer import Optimizer
 from headrace.variables import ResourceVariable, Variable

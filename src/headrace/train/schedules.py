@@ -6,7 +6,9 @@ import math as python_math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from headrace.graph import Tensor, convert_to_tensor, name_scope
+from headrace.conversion import convert_to_tensor
+from headrace.graph import name_scope
+from headrace.node import Tensor
 from headrace.ops import array, cast, curves, gather, math, random
 
 
@@ -31,7 +33,7 @@ def exponential_decay(
     staircase: bool = False,
     name: str | None = None,
 ) -> Tensor:
-    """learning_rate * decay_rate ** (global_step / decay_steps); with `staircase` the power is whole."""
+    """learning_rate * decay_rate ** (global_step / decay_steps), in whole powers if `staircase`."""
     _need_step(global_step, "exponential_decay")
     with name_scope(name, "ExponentialDecay", [learning_rate, global_step]) as scope:
         rate, step, steps, base = _operands(learning_rate, global_step, decay_steps, decay_rate)

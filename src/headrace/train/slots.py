@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
-from headrace.graph import Tensor
 from headrace.initializers import Zeros
+from headrace.node import Tensor
 from headrace.ops import array
 from headrace.variable_scope import get_variable, get_variable_scope, variable_scope
 from headrace.variables import ResourceVariable, Variable

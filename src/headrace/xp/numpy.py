@@ -97,6 +97,11 @@ def special(name: str) -> Any:
     return getattr(scipy.special, name)
 
 
+def materialize(x: Any) -> Any:
+    """x, made in memory here and not fused into what uses it; on a GPU there is no need."""
+    return x
+
+
 def __getattr__(name: str) -> Any:
     value = getattr(np, name)
     globals()[name] = value

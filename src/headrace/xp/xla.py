@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -79,6 +80,11 @@ def special(name: str) -> Any:
     import jax.scipy.special
 
     return getattr(jax.scipy.special, name)
+
+
+def materialize(x: Any) -> Any:
+    """x, made in memory here and not fused into what uses it; on a GPU there is no need."""
+    return lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
 
 
 def __getattr__(name: str) -> Any:
