@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+import headrace as tf
 from headrace import graph
+from headrace.node import pop_session
 from headrace.runtime import plan, program
 
 
@@ -26,5 +28,6 @@ def lawful_plans():
 def fresh_default_graph():
     """A default graph of the test's own, and no scope or session that an earlier one left open."""
     graph._graphs.stack.clear()
-    graph._sessions.stack.clear()
-    graph.reset_default_graph()
+    while tf.get_default_session() is not None:
+        pop_session(tf.get_default_session())
+    tf.reset_default_graph()

@@ -1,4 +1,4 @@
-"""`gradients` and what stands on it: sums over paths, weights, stops, slices, second derivatives."""
+"""`gradients` and what stands on it: sums over paths, weights, stops, slices, second order."""
 
 import gc
 import weakref
@@ -471,8 +471,7 @@ def test_registered_gradient_of_a_type(sess, registry):
     x = constant(3.0)
     y = tf.py_func(lambda a: a * 2, [x], tf.float64, name="double")
     y.set_shape((1,))
-    with pytest.raises(LookupError, match=r"No gradient defined for operation 'double'.*PyFunc"):
-        tf.gradients(y, x)
+    assert tf.gradients(y, x) == [None]  # a Python function has none by nature
 
     @tf.RegisterGradient("PyFunc")
     def rule(op, dy):

@@ -83,8 +83,8 @@ def test_what_is_no_size(bad, error):
 
 @pytest.mark.parametrize(
     ("given_shape", "text", "dims"),
-    [(None, "<unknown>", None), ([None, 3], "(?, 3)", [None, 3]), ([7], "(7,)", [7]), ([], "()", []),
-     (5, "(5,)", [5]), ([-1, 2], "(?, 2)", [None, 2]), (Dimension(4), "(4,)", [4]),
+    [(None, "<unknown>", None), ([None, 3], "(?, 3)", [None, 3]), ([7], "(7,)", [7]),
+     ([], "()", []), (5, "(5,)", [5]), ([-1, 2], "(?, 2)", [None, 2]), (Dimension(4), "(4,)", [4]),
      ((Dimension(None), np.int64(2)), "(?, 2)", [None, 2])],
 )  # fmt: skip
 def test_shapes_are_made_and_printed(given_shape, text, dims):
@@ -144,7 +144,7 @@ def test_methods_that_refuse():
         lambda: shape.assert_is_fully_defined(), lambda: shape.merge_with([2, 4]),
         lambda: shape.assert_is_compatible_with([1]), lambda: shape.assert_same_rank([1]),
     ):  # fmt: skip
-        with pytest.raises(ValueError, match="[Ss]hape"):
+        with pytest.raises(ValueError, match=r"[Ss]hape"):
             refuse()
     assert shape.num_elements() is None
     assert TensorShape([2, 3]).num_elements() == 6

@@ -19,7 +19,10 @@ from headrace.gradients import (
     AggregationMethod, NoGradient, NotDifferentiable, RegisterGradient, UnconnectedGradients,
     custom_gradient, gradients, hessians, jacobian,
 )
-from headrace.graph import Graph, add_to_collection, add_to_collections, colocate_with, control_dependencies, device, get_collection, get_collection_ref, get_default_graph, name_scope, reset_default_graph
+from headrace.graph import (
+    Graph, add_to_collection, add_to_collections, colocate_with, control_dependencies, device,
+    get_collection, get_collection_ref, get_default_graph, name_scope, reset_default_graph,
+)
 from headrace.keys import GraphKeys
 from headrace.node import Operation, Tensor, get_default_session
 from headrace.conversion import convert_to_tensor, is_tensor, register_tensor_conversion_function
@@ -78,6 +81,7 @@ from headrace.ops.matrix import (
     diag, diag_part, eye, matrix_band_part, matrix_diag, matrix_diag_part, matrix_set_diag,
     matrix_transpose, trace,
 )
+from headrace.ops.nn import log_sigmoid
 from headrace.ops.normalize import clip_by_average_norm, clip_by_global_norm, clip_by_norm
 from headrace.ops.normalize import clip_by_value, global_norm
 from headrace.ops.partition import (
@@ -118,7 +122,8 @@ from headrace.ops.state import (
     scatter_sub, scatter_update,
 )
 from headrace.ops.special import (
-    angle, betainc, digamma, erf, erfc, igamma, igammac, lbeta, lgamma, polygamma, saturate_cast, zeta,
+    angle, betainc, digamma, erf, erfc, igamma, igammac, lbeta, lgamma, polygamma, saturate_cast,
+    zeta,
 )
 from headrace.partitioned import (
     fixed_size_partitioner, min_max_variable_partitioner, variable_axis_size_partitioner,
@@ -139,7 +144,6 @@ from headrace.variables import (
 )  # isort: skip
 
 __version__ = "0.1.0"
-newaxis = None
 
 
 def __getattr__(name: str) -> _Any:

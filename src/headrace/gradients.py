@@ -52,6 +52,7 @@ class RegisterGradient:
         self._op_type = op_type
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Register the function, and give it back."""
         if self._op_type in _registered:
             raise KeyError(f"Registering two gradient with name {self._op_type!r}!")
         _registered[self._op_type] = function
@@ -70,6 +71,9 @@ NoGradient = NotDifferentiable
 
 def gradient_function(op: Operation) -> Any:
     """The rule for an operation; None if it stops gradients. LookupError if it has none."""
+    own = op.attrs.get("_py_gradient")
+    if own is not None:
+        return own
     name = op.attrs.get("_gradient_op_type")
     if name is not None:
         if name not in _registered:
@@ -106,15 +110,16 @@ def gradients(
     One entry per x, shaped like it: a Tensor, `IndexedSlices` if x was gathered from, or None if
     no y depends on it (zeros with `UnconnectedGradients.ZERO`). `grad_ys` weighs the ys (ones by
     default); `stop_gradients` are held constant. `gate_gradients` is accepted: it guards against
-    races with updates of variables, and there are none here (docs/running.md). LookupError if an op on the way has no gradient,
-    ValueError for grad_ys of wrong number, TypeError for ones of wrong type.
+    races with updates of variables, and there are none here (docs/running.md). LookupError if an op
+    on the way has no gradient, ValueError for grad_ys of wrong number, TypeError for ones of wrong
+    type.
     """
     if aggregation_method not in (None, 0, 1, 2):
         raise ValueError(f"Invalid aggregation_method specified {aggregation_method}.")
     unconnected = getattr(unconnected_gradients, "value", unconnected_gradients)
     if unconnected not in ("none", "zero"):
         raise ValueError(f"Unknown value for unconnected_gradients: {unconnected_gradients!r}")
-    ys, xs = _flat(ys), _flat(xs)
+    ys, xs = ([None] if v is None else _flat(v) for v in (ys, xs))
     stops = _flat(stop_gradients)
     given = _flat(grad_ys) if grad_ys is not None else [None] * len(ys)
     if len(given) != len(ys):
@@ -142,7 +147,7 @@ def _flat(value: Any) -> list[Any]:
         return []
     if isinstance(value, (list, tuple)):
         return [v for item in value for v in (_flat(item) if item is not None else [None])]
-    if hasattr(value, "values") and callable(value.values) and hasattr(value, "keys"):
+    if callable(getattr(value, "values", None)) and hasattr(value, "keys"):
         return list(value.values())
     return [value]
 
@@ -210,9 +215,9 @@ def _between(ys: Sequence[Tensor], xs: Sequence[Tensor], stopped: set[Tensor]) -
     ordered = sorted(needed, key=lambda op: op._id)
     for op in ordered:
         for t in op.inputs:
-            if t in stopped or not _carries(t):
+            if not _carries(t):
                 continue
-            if t in wanted or t.op in reached:
+            if t in wanted or (t.op in reached and t not in stopped):
                 reached.add(op)
                 break
     return [op for op in reversed(ordered) if op in reached]
@@ -232,9 +237,9 @@ def _walk(
 ) -> None:
     graph = get_default_graph()
     path = _between(ys, xs, stopped)
-    wanted = {*xs, *(t for op in path for t in op.outputs)} - stopped
+    wanted = {*xs, *(t for op in path for t in op.outputs if t not in stopped)}
     for op in path:
-        incoming = [_total(sums, t) for t in op.outputs]
+        incoming = [None if t in stopped else _total(sums, t) for t in op.outputs]
         if all(g is None for g in incoming):
             continue
         rule = gradient_function(op)
@@ -282,7 +287,7 @@ def _fit(op: Operation, g: Any, x: Tensor) -> Any:
 
 
 def _sum_to(g: Tensor, x: Tensor, op: Operation) -> Tensor:
-    """The gradient of an operand that was broadcast: summed over the axes it was stretched along."""
+    """The gradient of an operand that was broadcast: summed over the axes that were stretched."""
     target = x._dims
     if shapes.is_full(target) and target == g._dims:
         return g
@@ -430,9 +435,7 @@ def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
                 )
             return [None] * count + for_operands + list(for_variables)
 
-        key = f"CustomGradient-{id(node)}"
-        _registered[key] = rule
-        node.attrs["_gradient_op_type"] = key
+        node.attrs["_py_gradient"] = rule
         return type(results)(bundle[:count]) if several else bundle[0]
 
     wrapped.__name__ = getattr(function, "__name__", "wrapped")

@@ -135,7 +135,7 @@ class Graph:
             if t.graph is not self:
                 raise ValueError(f"{t} is not from this graph.")
         outputs = [(as_dtype(d), None) for d in dtypes or ()]
-        return self.add(op_type, self.unique_name(name or op_type), inputs, outputs, attrs or {})
+        return self.add(op_type, self.node_name(name or op_type), inputs, outputs, attrs or {})
 
     def _control_inputs(self, input_ops: set[Operation]) -> list[Operation]:
         found: dict[Operation, None] = {}
@@ -230,6 +230,14 @@ class Graph:
 
     # -- names and scopes --------------------------------------------------------------------
 
+    def node_name(self, name: str) -> str:
+        """The name for a node: made unique, or as it is if it ends in `/`. ValueError if invalid."""
+        if name.endswith("/"):
+            return name[:-1]
+        if not (_VALID_SCOPE if self._scopes.name else _VALID_NAME).match(name):
+            raise ValueError(f"{name!r} is not a valid node name.")
+        return self.unique_name(name)
+
     def unique_name(self, name: str, mark_as_used: bool = True) -> str:
         """The name in the current scope, numbered if it is taken (whatever the case)."""
         if self._scopes.name:
@@ -302,7 +310,7 @@ class Graph:
             scopes.controllers, scopes.colocated = saved, colocated
 
     def _control_context(self) -> tuple[Operation, ...]:
-        """The ops that anything made now would wait for, as a key for what is shared per context."""
+        """The ops that anything made now would wait for: a key for what is shared per context."""
         if not self._scopes.controllers:
             return ()
         return tuple(self._control_inputs(set()))
@@ -336,6 +344,10 @@ class Graph:
             yield
         finally:
             scopes.colocated = saved
+
+    def _beside(self, ops: Sequence[Operation]) -> Any:
+        """Put what is made inside where all of these are: the variables it takes."""
+        return self._set("colocated", [*self._scopes.colocated, *ops])
 
     @contextmanager
     def gradient_override_map(self, op_type_map: dict[str, str]) -> Iterator[None]:
@@ -499,11 +511,12 @@ def graph_of(values: Any) -> Graph:
             value = next((v for v in value if getattr(v, "graph", None) is not None), None)
         if not (isinstance(value, (Tensor, Operation)) or hasattr(value, "_as_graph_element")):
             continue
-        if getattr(value, "graph", None) is None:
+        graph = getattr(value, "graph", None)
+        if graph is None:
             continue
         if first is None:
             first = value
-        elif value.graph is not first.graph:
+        elif graph is not first.graph:
             raise ValueError(f"{value} must be from the same graph as {first}.")
     return get_default_graph() if first is None else first.graph
 

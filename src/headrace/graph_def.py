@@ -1,7 +1,4 @@
-"""Graphs as protos: a GraphDef with TensorFlow's op types, attributes and node names.
-
-The proto classes are tensorboard's; they are imported where used, being heavy.
-"""
+"""Graphs as protos: a GraphDef with TensorFlow's op types, attributes and node names."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from headrace import protos
 from headrace.dtypes import DType, as_dtype
 from headrace.shapes import TensorShape
 
@@ -18,9 +16,7 @@ _PRODUCER = 2300  # the GraphDef version of TensorFlow 2.21, whose op set is the
 
 def graph_def(ops: Iterable[Any], add_shapes: bool = False) -> Any:
     """A GraphDef of operations."""
-    from tensorboard.compat.proto.graph_pb2 import GraphDef
-
-    proto = GraphDef()
+    proto = protos.GraphDef()
     proto.versions.producer = _PRODUCER
     for op in ops:
         node = proto.node.add()
@@ -33,9 +29,7 @@ def graph_def(ops: Iterable[Any], add_shapes: bool = False) -> Any:
 
 def node_def(op: Any) -> Any:
     """A NodeDef of one operation."""
-    from tensorboard.compat.proto.node_def_pb2 import NodeDef
-
-    node = NodeDef()
+    node = protos.NodeDef()
     _fill(node, op)
     return node
 
@@ -44,7 +38,7 @@ def _fill(node: Any, op: Any) -> None:
     node.name, node.op, node.device = op.name, op.type, op.device
     for t in op.inputs:
         node.input.append(t.op.name if t.value_index == 0 else t.name)
-    node.input.extend("^" + c.name for c in op._control_inputs)
+    node.input.extend(sorted("^" + c.name for c in op._control_inputs))
     for name, value in op.attrs.items():
         if name == "_class":
             listed = node.attr[name].list
@@ -93,9 +87,7 @@ def attr_value(proto: Any, value: Any) -> None:
 
 def tensor_proto(array: np.ndarray, proto: Any = None) -> Any:
     """A TensorProto of an array: bytes of its elements, or its strings."""
-    from tensorboard.compat.proto.tensor_pb2 import TensorProto
-
-    proto = TensorProto() if proto is None else proto
+    proto = protos.TensorProto() if proto is None else proto
     dtype = as_dtype(array.dtype)
     proto.dtype = dtype.as_datatype_enum
     proto.tensor_shape.SetInParent()

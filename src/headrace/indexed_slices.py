@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from headrace.folding import Spec
 from headrace.graph import Graph
 from headrace.node import IndexedSlicesBase, Operation, Tensor
 from headrace.shapes import TensorShape
@@ -25,8 +26,6 @@ class IndexedSlices(IndexedSlicesBase):
     @property
     def shape(self) -> TensorShape:
         """What is known of the whole tensor's shape."""
-        from headrace.folding import Spec
-
         if self.dense_shape is None:
             return TensorShape(None)
         t = self.dense_shape

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headrace import shapes
+from headrace import protos, shapes
 from headrace.devices import canonical_device
 from headrace.dtypes import DType
 from headrace.graph_def import node_def
@@ -239,9 +239,7 @@ class Operation:
     @property
     def op_def(self) -> Any:
         """An OpDef proto with its name; the signature is in `definition`."""
-        from tensorboard.compat.proto.op_def_pb2 import OpDef
-
-        return OpDef(name=self.type)
+        return protos.OpDef(name=self.type)
 
     def get_attr(self, name: str) -> Any:
         """The attribute; ValueError if it has none of that name."""

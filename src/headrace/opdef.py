@@ -20,6 +20,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,7 +104,7 @@ class OpDef:
         ]  # fmt: skip
 
     def def_infer(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Set the static shape rule: (Spec per argument, **attributes) -> shape, or list of them."""
+        """Set the static shape rule: (Spec per argument, **attributes) -> shape or list of them."""
         self.infer = function
         return function
 
@@ -129,11 +130,13 @@ class OpDef:
         """Add a node and return the Operation."""
         graph = _graph_for(args)
         name = self.name if name is None else name
-        name = name[:-1] if name.endswith("/") else graph.unique_name(name)
+        name = graph.node_name(name)
         flat, groups = self._operands(graph, name, args, attrs)
         inputs = [t for _, t in flat]
         outputs = self._outputs(name, inputs, groups, attrs)
-        return graph.add(self.name, name, inputs, outputs, attrs, self, groups)
+        variables = [t.op for arg, t in flat if arg.ref]
+        with graph._beside(variables) if variables else nullcontext():
+            return graph.add(self.name, name, inputs, outputs, attrs, self, groups)
 
     def run(
         self, xp: Any, op: Operation, values: Sequence[Any], state: Any = None
@@ -297,8 +300,6 @@ class OpDef:
                 if arg.ref:
                     kind = kind.as_ref  # type: ignore[union-attr]
                 dtypes += [kind] * (attrs[arg.count_attr] if arg.count_attr else 1)  # type: ignore
-        if not dtypes:
-            return []
         if self.infer is None:
             return [(d, None) for d in dtypes]
         specs: list[Any] = [Spec(t.dtype.base_dtype, t._dims, t) for t in inputs]
@@ -313,6 +314,8 @@ class OpDef:
             raise ValueError(
                 f"{error} for '{name}' (op: '{self.name}') with input shapes: {listed}."
             ) from None
+        if not dtypes:  # the rule was asked for its checks alone
+            return []
         return list(zip(dtypes, dims if isinstance(dims, list) else [dims], strict=True))
 
     def __repr__(self) -> str:
@@ -325,7 +328,9 @@ def op(name: str, signature: str, **options: Any) -> Callable[[Callable[..., Any
     Options are the traits of `OpDef`, and the allowed types of type attributes (`T=FLOATS`).
     """
     before, _, after = signature.partition("->")
-    types = {k: options.pop(k) for k in list(options) if k[0].isupper()}
+    inputs, outputs = _parse_args(before), _parse_args(after)
+    attrs = {a.type_attr for a in (*inputs, *outputs)}
+    types = {k: options.pop(k) for k in list(options) if k[0].isupper() or k in attrs}
 
     def define(kernel: Callable[..., Any]) -> OpDef:
         if name in REGISTRY:
@@ -337,7 +342,7 @@ def op(name: str, signature: str, **options: Any) -> Callable[[Callable[..., Any
         }
         defaults = {k: v for k, v in keywords.items() if v is not inspect.Parameter.empty}
         made = OpDef(
-            name, _parse_args(before), _parse_args(after), kernel, types,
+            name, inputs, outputs, kernel, types,
             attr_defaults=defaults, accepts=frozenset(keywords), **options,
         )  # fmt: skip
         REGISTRY[name] = made

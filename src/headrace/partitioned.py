@@ -12,7 +12,7 @@ from headrace.dtypes import DType
 from headrace.graph import get_default_graph
 from headrace.node import Tensor
 from headrace.ops import array, control, slicing
-from headrace.shapes import TensorShape
+from headrace.shapes import TensorShape, is_full
 from headrace.variables import Variable
 
 Partitioner = Callable[..., Sequence[int]]
@@ -175,11 +175,12 @@ def get_partitioned(
             raise ValueError("If initializer is a constant, do not specify shape.")
         initializer = convert_to_tensor(initializer)
         shape, dtype = initializer.shape, initializer.dtype.base_dtype
-    if shape is None or not shape.is_fully_defined():
+    dims = None if shape is None else shape._dims
+    if not is_full(dims):
         raise ValueError(
             f"Shape of a new partitioned variable must be fully defined, but instead was {shape}."
         )
-    sizes = shape.as_list()
+    sizes = list(dims)
     partitions = list(partitioner(shape=shape, dtype=dtype))
     cut = [i for i, n in enumerate(partitions) if n > 1]
     if len(partitions) != len(sizes) or len(cut) > 1 or any(n < 1 for n in partitions):

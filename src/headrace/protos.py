@@ -1,4 +1,4 @@
-"""The protocol buffers that programs name (`tf.ConfigProto`, `tf.GraphDef`...), loaded when asked for.
+"""Protocol buffers (`tf.ConfigProto`, `tf.GraphDef`...), loaded when asked for.
 
 The classes are tensorboard's copies of TensorFlow's. They are heavy to import, so `headrace`
 gives them by `__getattr__` (PEP 562).
@@ -15,12 +15,14 @@ _MODULES = {
                    "RunOptions"),
     "graph_pb2": ("GraphDef",),
     "node_def_pb2": ("NodeDef",),
+    "op_def_pb2": ("OpDef",),
     "attr_value_pb2": ("AttrValue", "NameAttrList"),
     "event_pb2": ("Event", "SessionLog", "LogMessage"),
     "summary_pb2": ("Summary", "SummaryMetadata", "HistogramProto", "SummaryDescription"),
     "meta_graph_pb2": ("MetaGraphDef",),
     "tensor_pb2": ("TensorProto",),
     "tensor_shape_pb2": ("TensorShapeProto",),
+    "variable_pb2": ("VariableDef",),
     "cluster_pb2": ("ClusterDef", "JobDef"),
     "saver_pb2": ("SaverDef",),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from headrace.ops import constant, math, nn, reduce
 Regularizer = Callable[[Any], Tensor | None]
 
 
-def _strength(scale: Any) -> float:
+def _strength(scale: Any) -> Any:
     if isinstance(scale, numbers.Integral):
         raise ValueError(f"scale cannot be an integer: {scale}")
     if isinstance(scale, numbers.Real) and scale < 0.0:
@@ -53,9 +53,8 @@ def l1_l2_regularizer(
     scale_l1: float = 1.0, scale_l2: float = 1.0, scope: str | None = None
 ) -> Regularizer:
     """The sum of `l1_regularizer` and `l2_regularizer`."""
-    return sum_regularizer(
-        [l1_regularizer(scale_l1), l2_regularizer(scale_l2)], scope or "l1_l2_regularizer"
-    )
+    both = [l1_regularizer(scale_l1), l2_regularizer(scale_l2)]
+    return _sum(both, scope or "l1_l2_regularizer")
 
 
 def sum_regularizer(
@@ -63,9 +62,10 @@ def sum_regularizer(
 ) -> Regularizer | None:
     """The sum of regularizers; None if there are none."""
     functions = [r for r in regularizer_list if r is not None]
-    if not functions:
-        return None
+    return _sum(functions, scope) if functions else None
 
+
+def _sum(functions: Sequence[Regularizer], scope: str | None) -> Regularizer:
     def total(weights: Any) -> Tensor | None:
         with name_scope(scope, "sum_regularizer", [weights]) as made:
             parts = [p for p in (f(weights) for f in functions) if p is not None]

@@ -7,9 +7,11 @@ Inside headrace a shape is a tuple of `int | None`, or None when not even the ra
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
+
+from headrace import protos
 
 Shape = tuple[int | None, ...] | None
 
@@ -294,12 +296,10 @@ class TensorShape:
 
     def as_proto(self) -> Any:
         """As a TensorShapeProto."""
-        from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
-
         if self._dims is None:
-            return TensorShapeProto(unknown_rank=True)
-        dim = TensorShapeProto.Dim
-        return TensorShapeProto(dim=[dim(size=-1 if d is None else d) for d in self._dims])
+            return protos.TensorShapeProto(unknown_rank=True)
+        dim = protos.TensorShapeProto.Dim
+        return protos.TensorShapeProto(dim=[dim(size=-1 if d is None else d) for d in self._dims])
 
     def __len__(self) -> int:
         if self._dims is None:
@@ -384,7 +384,7 @@ def brackets(shape: Shape) -> str:
     return "[" + ",".join("?" if d is None else str(d) for d in shape) + "]"
 
 
-def is_full(shape: Shape) -> bool:
+def is_full(shape: Shape) -> TypeGuard[tuple[int, ...]]:
     """Whether rank and all sizes are known."""
     return shape is not None and None not in shape
 

@@ -29,7 +29,7 @@ def compute_gradient(
     init_targets: Any = None,
     extra_feed_dict: dict[Any, Any] | None = None,
 ) -> Any:
-    """(theoretical, numerical) Jacobians dy/dx, [size of x, size of y] each; a list for a list of x.
+    """(theoretical, numerical) Jacobians dy/dx, [size of x, size of y] each; for a list of x, a list.
 
     The theoretical one is what `gradients` gives, row by row; the numerical one is of central
     differences of width 2 `delta`. Needs a default session. x starts at `x_init_value`, by default
@@ -43,7 +43,7 @@ def compute_gradient(
     feeds = dict(extra_feed_dict or {})
     several = isinstance(x, (list, tuple))
     xs = list(x) if several else [x]
-    sizes = list(x_shape) if several else [x_shape]
+    sizes: list[Any] = list(x_shape) if several else [x_shape]
     starts = list(x_init_value) if several and x_init_value is not None else [x_init_value]
     starts = starts * len(xs) if len(starts) < len(xs) else starts
     generator = np.random.default_rng(0)

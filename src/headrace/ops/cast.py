@@ -11,7 +11,8 @@ from headrace.conversion import convert_to_tensor
 from headrace.dtypes import DType, as_dtype
 from headrace.errors import UnimplementedError
 from headrace.graph import name_scope
-from headrace.node import IndexedSlicesBase, Tensor
+from headrace.indexed_slices import IndexedSlices
+from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, Spec, op, same_shape
 from headrace.ops.elementwise import is_floating, unary
 
@@ -68,7 +69,7 @@ def cast(x: Any, dtype: Any, name: str | None = None) -> Any:
         return x if x.dtype is wanted else _cast(x, DstT=wanted, name=name)
     if hasattr(x, "indices") and hasattr(x, "values") and hasattr(x, "dense_shape"):
         values = cast(x.values, wanted, name)
-        if isinstance(x, IndexedSlicesBase):
+        if isinstance(x, IndexedSlices):
             return type(x)(values, x.indices, x.dense_shape)
         return x if values is x.values else type(x)(x.indices, values, x.dense_shape)
     with name_scope(name, "Cast", [x]) as scope:

@@ -74,13 +74,13 @@ def constant(
 
 
 def _fit(array: np.ndarray, shape: shapes.Shape, verify: bool) -> np.ndarray:
-    size = shapes.count(shape)
-    if size is None:
+    if not shapes.is_full(shape):
         raise ValueError(f"A constant's shape must be fully known, not {shapes.show(shape)}.")
     if verify and array.shape != shape:
         raise TypeError(
             f"Expected Tensor's shape: {shapes.show(shape)}, got {shapes.show(array.shape)}."
         )
+    size = shapes.product(shape)
     if array.size > size:
         raise ValueError(
             f"Too many elements provided. Needed at most {size}, but received {array.size}"

@@ -22,7 +22,7 @@ from headrace.xp import numpy as host
 _SMALL = 1000  # elements up to which zeros are written out as a constant
 
 
-@op("Fill", "dims: index_type, value: T -> output: T", static=(0,))
+@op("Fill", "dims: index_type, value: T -> output: T", static=(0,), index_type=dtypes.INDICES)
 def fill_op(xp: Any, dims: Any, value: Any) -> Any:
     """An array of shape `dims` of the scalar `value`."""
     sizes = tuple(dims.tolist())

@@ -303,14 +303,13 @@ def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: Any =
         if isinstance(at, Tensor):
             known = axis_of(Spec(at.dtype, at._dims, at))
             at = at if known is None else known
-        static = not isinstance(at, Tensor) and tensor._dims is not None
-        if static:
+        dims = None if isinstance(at, Tensor) else tensor._dims
+        if dims is not None:
             tensor.shape[at : at + n].assert_is_compatible_with(mask.shape)
         leading = reduce.reduce_prod(array.shape(tensor)[at : at + n], [0])
         sizes = [array.shape(tensor)[:at], [leading], array.shape(tensor)[at + n :]]
         flat = array.reshape(tensor, array.concat(sizes, 0))
-        if static:
-            dims = tensor._dims
+        if dims is not None:
             flat.set_shape([*dims[:at], shapes.count(dims[at : at + n]), *dims[at + n :]])
         found = array.squeeze(where_v2(array.reshape(mask, [-1])), [1])
         return gather(flat, found, axis=at)

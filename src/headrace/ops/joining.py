@@ -78,7 +78,8 @@ def _(xs: list[Spec], axis: Spec) -> Shape:
         if around is not None:
             shapes.with_rank(x.shape, len(around))
         i = at % rank
-        total = None if total is None or x.shape[i] is None else total + x.shape[i]
+        d = x.shape[i]
+        total = None if total is None or d is None else total + d
         rest = agree(
             None if around is None else shapes.drop(around, [i]), shapes.drop(x.shape, [i])
         )
@@ -485,7 +486,7 @@ def _(x: Spec, begin: Spec, size: Spec) -> Shape:
             n = None if b is None or d is None else d - b
             if n is not None and n < 0:
                 raise ValueError(f"Negative dimension size caused by subtracting {b} from {d}")
-        elif None not in (b, n, d) and b + n > d:  # type: ignore[operator]
+        elif b is not None and n is not None and d is not None and b + n > d:
             raise ValueError(f"Expected size[{len(out)}] in [0, {d - b}], but got {n}")
         out.append(n)
     return tuple(out)

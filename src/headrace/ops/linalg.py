@@ -420,8 +420,10 @@ def norm(
 
 def _power_norm(size: Tensor, ord: Any, axis: Any, of_matrix: bool) -> Tensor:
     if ord == 1:
-        y = reduce.reduce_sum(size, None if axis is None else axis[0], keepdims=True)
-        return reduce.reduce_max(y, axis[-1], keepdims=True) if of_matrix else y
+        if of_matrix:
+            y = reduce.reduce_sum(size, axis[0], keepdims=True)
+            return reduce.reduce_max(y, axis[1], keepdims=True)
+        return reduce.reduce_sum(size, None if axis is None else axis[0], keepdims=True)
     if ord == np.inf:
         if of_matrix:
             size = reduce.reduce_sum(size, axis[1], keepdims=True)

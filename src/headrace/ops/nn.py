@@ -385,7 +385,7 @@ def dropout_v2(
 ) -> Tensor:
     """`dropout` by the probability of dropping."""
     with name_scope(name, "dropout", [x]):
-        number = isinstance(rate, numbers.Real)
+        number: bool = isinstance(rate, numbers.Real)
         if number and not 0 <= rate < 1:
             raise ValueError(
                 "`rate` must be a scalar tensor or a float in the range [0, 1). "

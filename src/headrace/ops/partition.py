@@ -176,8 +176,8 @@ def _stitched_shape(indices: Sequence[Spec], data: Sequence[Spec]) -> Shape:
         if i.shape is not None and d.shape is not None:
             agree(i.shape, d.shape[: len(i.shape)])
             tail = agree(tail, d.shape[len(i.shape) :])
-    values = [i.value for i in indices]
-    known = all(v is not None for v in values)
+    values = [i.value for i in indices if i.value is not None]
+    known = len(values) == len(indices)
     length = max((int(v.max()) + 1 for v in values if v.size), default=0) if known else None
     return None if tail is None else (length, *tail)
 

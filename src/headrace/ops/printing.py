@@ -280,8 +280,9 @@ def _template(value: Any, mark: str, tensors: list[Any]) -> str:
     if isinstance(value, dict):
         items = sorted(value.items(), key=lambda pair: str(pair[0]))
         return "{" + ", ".join(f"{k!r}: {_template(v, mark, tensors)}" for k, v in items) + "}"
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        pairs = zip(value._fields, value, strict=True)
+    fields = getattr(value, "_fields", None) if isinstance(value, tuple) else None
+    if fields is not None:
+        pairs = zip(fields, value, strict=True)
         inside = ", ".join(f"{k}={_template(v, mark, tensors)}" for k, v in pairs)
         return f"{type(value).__name__}({inside})"
     if isinstance(value, (list, tuple)):

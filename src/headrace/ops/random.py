@@ -43,7 +43,7 @@ def set_random_seed(seed: int | None) -> None:
     get_default_graph().seed = seed
 
 
-def _seeds(seed: int | None) -> dict[str, int]:
+def _seeds(seed: int | None) -> dict[str, Any]:
     graph_seed, op_seed = get_seed(seed)
     return {"seed": graph_seed or 0, "seed2": op_seed or 0}
 
@@ -198,16 +198,15 @@ def random_uniform(
         # Against the limits 0 and 1 there is nothing to scale; TensorFlow leaves them out too.
         from_zero = isinstance(minval, int) and minval == 0
         to_one = isinstance(maxval, int) and maxval == 1
+        if from_zero and to_one and not dtype.is_integer:
+            return _uniform(shape, dtype=dtype, **_seeds(seed))
+        low = convert_to_tensor(minval, dtype, name="min")
+        high = convert_to_tensor(maxval, dtype, name="max")
         if dtype.is_integer:
-            low = convert_to_tensor(minval, dtype, name="min")
-            high = convert_to_tensor(maxval, dtype, name="max")
             return _uniform_int(shape, low, high, name=scope, **_seeds(seed))
-        if not (from_zero and to_one):
-            low = convert_to_tensor(minval, dtype, name="min")
-            high = convert_to_tensor(maxval, dtype, name="max")
         numbers = _uniform(shape, dtype=dtype, **_seeds(seed))
         if from_zero:
-            return numbers if to_one else math.multiply(numbers, high)
+            return math.multiply(numbers, high)
         return math.add(numbers * (high - low), low, name=scope)
 
 

@@ -518,12 +518,15 @@ def _(x: Spec, block_shape: Spec, crops: Spec) -> Shape:
         return (*(None,) * (m + 1), *x.shape[m + 1 :])
     out = [divide_size(x.shape[0], shapes.product(block.tolist()))]
     for i, (d, k) in enumerate(zip(x.shape[1 : m + 1], block.tolist(), strict=True)):
-        size = None if d is None or cut is None else d * k - int(cut[i].sum())
-        if size is not None and size < 0:
+        if d is None or cut is None:
+            out.append(None)
+            continue
+        gone = int(cut[i].sum())
+        if gone > d * k:
             raise ValueError(
-                f"Negative dimension size caused by subtracting {int(cut[i].sum())} from {d * k}"
+                f"Negative dimension size caused by subtracting {gone} from {d * k}"
             )
-        out.append(size)
+        out.append(d * k - gone)
     return (*out, *x.shape[m + 1 :])
 
 

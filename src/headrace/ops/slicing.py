@@ -135,9 +135,9 @@ def _cut(
 
     In a traced loop `begin` and `end` may be tracers; only single indices can use them then.
     """
-    bounds = [v.tolist() if isinstance(v, np.ndarray) else list(v) for v in (begin, end)]
+    first, last = (v.tolist() if isinstance(v, np.ndarray) else list(v) for v in (begin, end))
     try:
-        pieces = list(_pieces(len(shape), *bounds, strides.tolist(), masks))
+        pieces = list(_pieces(len(shape), first, last, strides.tolist(), masks))
         for piece in pieces:
             if piece.axis is not None:
                 _checked(piece, shape[piece.axis])
@@ -171,12 +171,12 @@ def _(x: Spec, begin: Spec, end: Spec, strides: Spec, **masks: int) -> Shape:
     if x.shape is None or n is None:
         return None
     unknown = (None,) * n
-    values = [
+    first, last, steps = (
         [UNKNOWN if v is None else v for v in (spec.sizes or unknown)]
         for spec in (begin, end, strides)
-    ]
+    )
     out: list[int | None] = []
-    for piece in _pieces(len(x.shape), *values, masks):
+    for piece in _pieces(len(x.shape), first, last, steps, masks):
         if piece.axis is None:
             out.append(1)
             continue

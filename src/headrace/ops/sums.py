@@ -31,16 +31,15 @@ def add_n(inputs: Any, name: str | None = None) -> Tensor:
 
     A single tensor is its own sum. ValueError for an empty list or for shapes that clash.
     """
-    if not isinstance(inputs, (list, tuple)):
-        inputs = list(inputs)
-    if not inputs:
+    parts = list(inputs)
+    if not parts:
         raise ValueError(
             "Inputs must be an iterable of at least one Tensor/IndexedSlices with the same dtype "
             "and shape."
         )
-    if len(inputs) > 1:
-        return _add_n(list(inputs), name=name)
-    only = convert_to_tensor(inputs[0])
+    if len(parts) > 1:
+        return _add_n(parts, name=name)
+    only = convert_to_tensor(parts[0])
     return REGISTRY["Identity"](only, name=name) if name else only
 
 

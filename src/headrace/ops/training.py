@@ -233,12 +233,15 @@ def adam(
     return w - ahead * rate / (xp.sqrt(v) + epsilon), m, v
 
 
+def _is_minus_half(power: Any) -> bool:
+    return isinstance(power, (np.ndarray, np.generic)) and bool(power == -0.5)
+
+
 def _ftrl(
     xp: Any, w: Any, a: Any, z: Any, g: Any, lr: Any, l1: Any, l2: Any, shrinkage: Any, power: Any
 ) -> Any:
     def root(x: Any) -> Any:
-        known = isinstance(power, (np.ndarray, np.generic)) and power == -0.5
-        return xp.sqrt(x) if known else x**-power
+        return xp.sqrt(x) if _is_minus_half(power) else x**-power
 
     new = a + g * g
     z = z + g - (root(new) - root(a)) / lr * w

@@ -198,7 +198,7 @@ def softmax_cross_entropy_with_logits_v2(
 ) -> Tensor:
     """Cross-entropy of softmax(logits) with the distributions `labels`, a number for each."""
     _need("softmax_cross_entropy_with_logits", None, labels, logits)
-    axis = _axis(axis, dim)
+    at = _axis(axis, dim)
     with name_scope(name, "softmax_cross_entropy_with_logits", [logits, labels]) as scope:
         logits = convert_to_tensor(logits, name="logits")
         labels = convert_to_tensor(labels, name="labels", dtype=logits.dtype)
@@ -208,13 +208,13 @@ def softmax_cross_entropy_with_logits_v2(
             labels = math.cast(labels, dtypes.float32)
         rank = array.rank(logits)
         static = logits.shape._dims
-        if axis != -1:
-            logits, labels = (_axis_last(x, axis, rank) for x in (logits, labels))
+        if at != -1:
+            logits, labels = (_axis_last(x, at, rank) for x in (logits, labels))
         full = array.shape(logits)
         loss, _ = _softmax_xent(_as_rows(logits), _as_rows(labels), name=scope)
         loss = array.reshape(loss, slicing.slice(full, [0], [math.subtract(rank, 1)]))
         if static is not None:
-            loss.set_shape(shapes.drop(static, [axis % len(static)]))
+            loss.set_shape(shapes.drop(static, [at % len(static)]))
         return loss if dtype is logits.dtype.base_dtype else math.cast(loss, dtype)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,16 +21,19 @@ def execute(
     namespace_of: Callable[[Sequence[Any]], Any] | None = None,
     effects: bool = True,
     drew: Callable[[Operation, tuple[int, ...]], None] | None = None,
+    observe: Callable[[Step, int, Sequence[Any]], None] | None = None,
 ) -> None:
     """Run the steps: take arguments from `env` and bind results there.
 
     `state_of(op)` is the Philox state of a random op, `drew(op, shape)` is told what it gave.
+    `observe(step, start in ns, results)` is called when a step is done, to trace a run.
     `namespace_of(arguments)` chooses the array namespace; NumPy is it if not given. A step's
     names that nothing needs any more are dropped.
     """
     for step in steps:
         definition = step.op.definition
         args = [None if a is None else env[a] for a in step.args]
+        start = 0 if observe is None else time.perf_counter_ns()
         try:
             if definition.random:
                 state = state_of(step.op)
@@ -48,6 +52,8 @@ def execute(
             env.update(zip(step.outs, results, strict=True))
         if definition.random and drew is not None:
             drew(step.op, np.shape(env[step.outs[0]]))
+        if observe is not None:
+            observe(step, start, [env[n] for n in step.outs if n is not None])
         for name in step.dead:
             env.pop(name, None)
 

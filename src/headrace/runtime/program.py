@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from headrace import errors
 from headrace.node import Operation, Tensor, where
 from headrace.runtime.execute import execute
-from headrace.runtime.plan import Name, Plan, Segment, Version, make_plan
+from headrace.runtime.plan import Name, Plan, Segment, Step, Version, make_plan
 from headrace.runtime.runner import Runner, make_runner
 from headrace.runtime.state import MISSING, Pack, State, layouts
 
@@ -25,6 +25,8 @@ _MOST_COMPILED = 64  # computations kept per program and segment
 _STATIC_TRIES = 8  # static values compiled for before they are held to change at every run
 _MOST_COUNTED = 10_000  # signatures of which a session remembers how often they were run
 _STEPS_PER_WAIT = 1000  # a run of so many steps more waits one run longer before it is compiled
+
+Observer = Callable[[Step, int, Sequence[Any]], None]  # of a step, when it began, its results
 
 
 class Program:
@@ -67,7 +69,13 @@ class Program:
 
     # -- the general way -------------------------------------------------------------------------
 
-    def _run_general(self, state: State, values: list[Any], compiled: bool) -> list[Any]:
+    def run_traced(self, state: State, values: list[Any], observe: Observer) -> list[Any]:
+        """Interpret, whatever the tier, and tell `observe` of every step."""
+        return self._run_general(state, values, False, observe)
+
+    def _run_general(
+        self, state: State, values: list[Any], compiled: bool, observe: Observer | None = None
+    ) -> list[Any]:
         plan = self.plan
         env: dict[Name, Any] = dict(plan.constants)
         env.update(zip(plan.feeds, values, strict=True))
@@ -75,7 +83,7 @@ class Program:
         advances: dict[Operation, int] = {}
         for segment in plan.segments:
             if segment.host or not compiled:
-                self._interpret(segment, state, env, advances)
+                self._interpret(segment, state, env, advances, observe)
             else:
                 self._run_compiled(segment, state, env, advances)
         fetched = [None if n is None else own(env[n]) for n in plan.fetches]
@@ -113,6 +121,7 @@ class Program:
         state: State,
         env: dict[Name, Any],
         advances: dict[Operation, int],
+        observe: Observer | None = None,
     ) -> None:
         for name in segment.inputs:
             value = env[name]
@@ -123,7 +132,7 @@ class Program:
             advances[op] = op.definition.blocks(op.attrs, shape)
 
         with np.errstate(all="ignore"):
-            execute(segment.steps, env, state.stream, drew=drew)
+            execute(segment.steps, env, state.stream, drew=drew, observe=observe)
 
     def _run_compiled(
         self,

@@ -16,6 +16,7 @@ from headrace.indexed_slices import IndexedSlices
 from headrace.node import Operation, Tensor, pop_session, push_session, where
 from headrace.runtime.program import Program
 from headrace.runtime.state import State
+from headrace.runtime.trace import Trace, wants_trace
 
 _MOST_PROGRAMS = 512  # plans kept per graph
 
@@ -323,11 +324,11 @@ class BaseSession:
         """The values of `fetches`, in the structure they came in; None for an Operation.
 
         `feed_dict` maps tensors (any, or names, or tuples of them) to values. Variables change
-        only if the whole run succeeds. RuntimeError if the session is closed, TypeError and
+        only if the whole run succeeds. With `options.trace_level` FULL_TRACE the run is interpreted
+        and `run_metadata` takes the time and shapes of every operation. RuntimeError if the session is closed, TypeError and
         ValueError for fetches and feeds that do not fit the graph, `tf.errors.OpError` for what
         fails while running.
         """
-        del options, run_metadata
         if self._closed:
             raise RuntimeError("Attempted to use a closed Session.")
         feeds = {} if feed_dict is None else feed_dict
@@ -345,7 +346,19 @@ class BaseSession:
             route = self._find_route(key, fetches, feeds)
         else:
             route.used = True
+        if run_metadata is not None and wants_trace(options):
+            return self._run_traced(route, feeds, run_metadata)
         return self._run(route, feeds)
+
+    def _run_traced(self, route: _Route, feeds: dict[Any, Any], run_metadata: Any) -> Any:
+        values = route.arrays(self._graph, feeds)
+        for tensor, value in zip(route.tensors, values, strict=True):
+            _check_shape(tensor, value)
+        trace = Trace()
+        with self._lock:
+            results = route.program.run_traced(self._state, values, trace.observe)
+        trace.fill(run_metadata)
+        return route.rebuild(results)
 
     def _find_route(self, key: Any, fetches: Any, feeds: dict[Any, Any]) -> _Route:
         if self._graph.version == 0:

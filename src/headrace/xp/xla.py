@@ -25,7 +25,7 @@ notes = _Notes()  # the flags of the trace now going on
 
 
 def check(ok: Any, message: Callable[[], str] | str, error: Any = None) -> None:
-    """Note that `ok` must hold. If it does not, the segment is run again by NumPy, which says why."""
+    """Note that `ok` must hold. If it does not, NumPy runs the segment again and says why."""
     if notes.flags is not None:
         notes.flags.append(jnp.all(ok))
 
