@@ -121,7 +121,7 @@ def tensorflow(case, cores, callable_=False):
     return session_program(tf, case, cores, callable_)
 
 
-def jax(case, cores, fetch=float):
+def jax(case, cores, fetch: Callable = float):
     """JAX's ordinary idiom: one donated `jax.jit` call a step, then the loss as a float."""
     import jax
     import jax.numpy as jnp

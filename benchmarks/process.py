@@ -27,7 +27,7 @@ def cpus(cores):
     return ours[-cores:]
 
 
-def spawn(arguments, python, cores, log, **options):
+def spawn(arguments, python, cores, log, bufsize=-1) -> subprocess.Popen[bytes]:
     """Start a Python process on `cores` cores, on the CPU backend, its stderr in `log`."""
     environment = dict(
         os.environ,
@@ -45,7 +45,7 @@ def spawn(arguments, python, cores, log, **options):
         stdout=subprocess.PIPE,
         stderr=log,
         preexec_fn=lambda: os.sched_setaffinity(0, chosen),
-        **options,
+        bufsize=bufsize,
     )
 
 
@@ -85,17 +85,21 @@ class Worker:
         self.name = name
         self.log = tempfile.TemporaryFile()  # noqa: SIM115  (as long-lived as the child)
         self.child = spawn([HERE / "worker.py", name, cores], python, cores, self.log, bufsize=0)
+        stdin, stdout = self.child.stdin, self.child.stdout
+        assert stdin is not None
+        assert stdout is not None  # for `spawn` asks for pipes
+        self.requests, self.answers = stdin, stdout
 
     def ask(self, do, timeout=300, **request):
         """Send one request and wait for its answer."""
         try:
-            self.child.stdin.write(json.dumps({"do": do, **request}).encode() + b"\n")
+            self.requests.write(json.dumps({"do": do, **request}).encode() + b"\n")
         except BrokenPipeError:
             raise ChildError(f"{self.name} has died: {tail(self.log)}") from None
-        if not select.select([self.child.stdout], [], [], timeout)[0]:
+        if not select.select([self.answers], [], [], timeout)[0]:
             self.close()
             raise ChildError(f"{self.name} did not answer {do!r} within {timeout} s")
-        line = self.child.stdout.readline()
+        line = self.answers.readline()
         if not line:
             self.close()
             raise ChildError(f"{self.name} died at {do!r}: {tail(self.log)}")

@@ -49,7 +49,7 @@ class Settings:
 
 def arguments():
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}")
     parser.add_argument("--cores", nargs="+", type=int, default=[1], help="cores to pin, each")
     parser.add_argument("--rounds", type=int, help="turns of each framework and case")

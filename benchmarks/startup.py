@@ -15,7 +15,7 @@ IMPORT_TARGET = 0.35  # seconds, `import headrace`
 def once(name, cores):
     """Import, build and differentiate, run 100 steps; seconds since the import for each."""
     start = time.perf_counter()
-    importlib.import_module(MODULES.get(name, name))
+    importlib.import_module(MODULES.get(name) or name)
     marks = [time.perf_counter() - start]
     from mlp import PROGRAMS, Case, problem  # after, for it imports NumPy
 

@@ -163,7 +163,7 @@ def run(settings):
     if peaks:
         words.append(
             f"Percent: of the best float32 matrix product seen, {peak / 1e9:.0f} GFLOP/s "
-            f"by {max(peaks, key=peaks.get)}."
+            f"by {max(peaks, key=lambda name: peaks[name])}."
         )
     words.append(f"Medians of {settings.rounds} turns of {BLOCK * 1e3:.0f} ms or one step.")
     body = tables(results, list(workers), peak) + "\n\n" + "\n".join(words)

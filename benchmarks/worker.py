@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import traceback
+from typing import Any
 
 from mlp import PROGRAMS, Case, product
 
@@ -20,7 +21,8 @@ class Bench:
 
     def __init__(self, name, cores):
         """Put nothing on the bench yet."""
-        self.name, self.cores, self.step = name, cores, None
+        self.name, self.cores = name, cores
+        self.step: Any = None
 
     def hello(self):
         """Import the framework and say its version."""

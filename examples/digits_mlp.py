@@ -98,7 +98,7 @@ def save(figure, path):
 def main():
     """Read the digits, build the graph, train, report, draw."""
     parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0],
+        description=(__doc__ or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--epochs", type=int, default=60, help="passes over the training images")

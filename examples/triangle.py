@@ -74,7 +74,7 @@ def draw(axis, title, x, y, grid, d, lines):
 def main():
     """Solve the triangle with the sigmoid and without it, compare, draw."""
     parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0],
+        description=(__doc__ or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--steps", type=int, default=1000, help="of training")

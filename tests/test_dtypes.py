@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import headrace as tf
 from headrace import dtypes
 from headrace.dtypes import as_dtype
 
@@ -114,3 +115,11 @@ def test_sizes_and_parts():
     assert dtypes.complex128.real_dtype is dtypes.float64
     assert dtypes.float16.real_dtype is dtypes.float16
     assert dtypes.complex64.as_ref.real_dtype is dtypes.float32
+
+
+@pytest.mark.parametrize("kind", [">i4", ">f8", ">u2", "<f4"])
+def test_arrays_in_the_other_byte_order_are_read_right(kind):
+    data = np.arange(3).astype(kind)
+    with tf.Session() as sess:
+        for _ in range(3):
+            assert sess.run(tf.constant(data) + 0).tolist() == [0, 1, 2]

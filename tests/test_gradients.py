@@ -556,7 +556,7 @@ def test_custom_gradient_with_variables(sess):
         v = tf.get_variable("scale", initializer=np.float64(3.0), use_resource=True)
 
         def grad(dy, variables=None):
-            assert [u.op.name for u in variables] == ["scale"]
+            assert [u.op.name for u in variables or ()] == ["scale"]
             return dy * 10.0, [tf.reduce_sum(dy * 100.0)]
 
         return x * v, grad

@@ -164,7 +164,11 @@ def test_switch_of_the_default_kind():
             "must have a shape specified",
         ),
         (lambda: tf.Variable(1.0, collections="abc"), ValueError, "must be a list, tuple, or set"),
-        (lambda: tf.Variable(1.0, constraint=3), ValueError, "must be a callable"),
+        (
+            lambda: tf.Variable(1.0, constraint=3),  # pyright: ignore[reportArgumentType]
+            ValueError,
+            "must be a callable",
+        ),
         (lambda: list(tf.Variable([1.0])), TypeError, "not iterable"),
         (
             lambda: tf.Variable(1.0).assign(tf.constant(1)),

@@ -33,6 +33,7 @@ from headrace.initializers import (
     random_normal_initializer, random_uniform_initializer, truncated_normal_initializer,
     uniform_unit_scaling_initializer, variance_scaling_initializer, zeros_initializer,
 )
+from headrace.missing import explain as _explain
 from headrace.ops import bitwise
 from headrace.ops.cast import (
     bitcast, cast, complex, conj, imag, real, to_bfloat16,
@@ -150,10 +151,7 @@ def __getattr__(name: str) -> _Any:
     """Protocol buffers, loaded when asked for; anything else is not there, and says so."""
     if name in _protos.NAMES:
         return getattr(_protos, name)
-    raise AttributeError(
-        f"headrace has no tf.{name}. docs/api.md lists what there is; what TensorFlow 1 has and "
-        "headrace has not yet is in CHANGELOG.md under Planned."
-    )
+    raise AttributeError(_explain("tf", name))
 
 
 def __dir__() -> list[str]:

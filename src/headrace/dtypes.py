@@ -211,7 +211,7 @@ def as_dtype(value: Any) -> DType:
     if found is not None:
         return found
     try:
-        numpy = np.dtype(value)
+        numpy = np.dtype(value).newbyteorder("=")
     except (TypeError, ValueError):
         numpy = None
     if numpy is not None and value is not None:

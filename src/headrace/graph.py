@@ -231,7 +231,7 @@ class Graph:
     # -- names and scopes --------------------------------------------------------------------
 
     def node_name(self, name: str) -> str:
-        """The name for a node: made unique, or as it is if it ends in `/`. ValueError if invalid."""
+        """The name for a node: made unique, or as it is if it ends in `/`; ValueError if bad."""
         if name.endswith("/"):
             return name[:-1]
         if not (_VALID_SCOPE if self._scopes.name else _VALID_NAME).match(name):

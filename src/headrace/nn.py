@@ -1,5 +1,6 @@
 """`tf.nn`: what neural networks are made of."""
 
+from headrace.missing import explain as _explain
 from headrace.ops.curves import sigmoid, tanh
 from headrace.ops.embedding import embedding_lookup
 from headrace.ops.nn import (
@@ -16,3 +17,8 @@ from headrace.ops.xent import (
     softmax_cross_entropy_with_logits, softmax_cross_entropy_with_logits_v2,
     sparse_softmax_cross_entropy_with_logits, weighted_cross_entropy_with_logits,
 )  # isort: skip
+
+
+def __getattr__(name: str) -> object:
+    """Not there: say so, and what to use instead."""
+    raise AttributeError(_explain("tf.nn", name))

@@ -29,7 +29,7 @@ def compute_gradient(
     init_targets: Any = None,
     extra_feed_dict: dict[Any, Any] | None = None,
 ) -> Any:
-    """(theoretical, numerical) Jacobians dy/dx, [size of x, size of y] each; for a list of x, a list.
+    """(theoretical, numerical) Jacobians dy/dx [size of x, size of y]; a list for a list of x.
 
     The theoretical one is what `gradients` gives, row by row; the numerical one is of central
     differences of width 2 `delta`. Needs a default session. x starts at `x_init_value`, by default

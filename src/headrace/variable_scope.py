@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace import initializers, partitioned
 from headrace.conversion import convert_to_tensor
@@ -48,6 +48,10 @@ def _store(graph: Graph) -> _Store:
 
 class VariableScope:
     """What `get_variable` does here: a prefix for names, whether to share, and defaults."""
+
+    if TYPE_CHECKING:  # installed below, a row a default
+        set_regularizer: Callable[[Any], None]
+        set_partitioner: Callable[[Any], None]
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from headrace import shapes
+from headrace import protos, shapes
 from headrace.conversion import convert_to_tensor, register_tensor_conversion_function
 from headrace.dtypes import DType, as_dtype, resource
 from headrace.graph import Graph, get_default_graph, graph_of, name_scope
@@ -365,13 +365,11 @@ class Variable:
 
     def to_proto(self, export_scope: str | None = None) -> Any:
         """It as a VariableDef proto; None if it is not inside `export_scope`."""
-        from tensorboard.compat.proto.variable_pb2 import VariableDef
-
         prefix = f"{export_scope}/" if export_scope else ""
         if not self.name.startswith(prefix):
             return None
         cut = len(prefix)
-        return VariableDef(
+        return protos.VariableDef(
             variable_name=self._variable.name[cut:],
             initial_value_name=self._initial_value.name[cut:],
             initializer_name=self._initializer.name[cut:],

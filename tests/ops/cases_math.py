@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 import math
 from fractions import Fraction
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -32,7 +33,7 @@ def each(function, dtype=None):
     return oracle
 
 
-def f(*values, dtype=F64):
+def f(*values, dtype: Any = F64):
     return np.array(values, dtype)
 
 

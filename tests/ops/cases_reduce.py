@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -21,7 +22,7 @@ Z = RNG.randn(2, 3) + 1j * RNG.randn(2, 3)
 WHOLE = np.array([[7, -2, 3], [-9, 4, 4]], I32)
 
 
-def axes(*which, dtype=I32):
+def axes(*which, dtype: Any = I32):
     return np.array(which, dtype)
 
 
@@ -147,7 +148,7 @@ CASES: dict[str, list[Case]] = {
 # -- positions -------------------------------------------------------------------------------------
 
 
-def position(better, axis, dtype=I64):
+def position(better, axis, dtype: Any = I64):
     """Where along the axis the first of the best elements is."""
 
     def oracle(x, _):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 
@@ -27,13 +29,13 @@ def block(x, begin, size):
     ]
 
 
-def strided(x, *bounds, dtype=I32, key, **masks):
+def strided(x, *bounds, dtype: Any = I32, key, **masks):
     """A case that must give x[key]."""
     arrays = tuple(np.array(b, dtype) for b in bounds)
     return Case((x, *arrays), masks, oracle=lambda x, *_: np.asarray(x[key]))
 
 
-def back(shape, *bounds, key, dtype=I32, **masks):
+def back(shape, *bounds, key, dtype: Any = I32, **masks):
     """A case whose result is dy put at `key` in zeros."""
     dy = RNG.randn(*np.zeros(shape)[key].shape)
 

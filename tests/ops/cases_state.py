@@ -265,7 +265,8 @@ def sparse(formula: Callable[..., Any], states: int, at: int) -> Callable[..., A
         scalars = [float(x) for x in args[states:at]], [float(x) for x in args[at + 2 :]]
         new = [x.astype(D) for x in args[:states]]
         for row in sorted(set(indices.tolist())):
-            total = sum(g[k] for k in range(len(indices)) if indices[k] == row)
+            same = [g[k] for k in range(len(indices)) if indices[k] == row]
+            total = np.sum(same, axis=0)
             for j in np.ndindex(new[0].shape[1:]):
                 i = (row, *j)
                 before = [float(x[i]) for x in args[:states]]
@@ -323,7 +324,7 @@ def _step_cases(steps: Any, by_row: bool) -> list[Case]:
                 if isinstance(x, str):
                     given += [G.astype(dtype), INDICES] if by_row else [G.astype(dtype)]
                 else:
-                    given.append(x if isinstance(x, np.int64) else dtype(x))
+                    given.append(x if isinstance(x, np.integer) else dtype(x))
             oracle = sparse(formula, n, n + place) if by_row else dense(formula, n)
             made.append(case(*given, oracle=oracle, **attrs))
     if by_row:  # no rows, and no rows that are equal
@@ -335,7 +336,7 @@ def _step_cases(steps: Any, by_row: bool) -> list[Case]:
                 if isinstance(x, str):
                     given += [G[: len(rows)], np.array(rows, np.int64)]
                 else:
-                    given.append(x if isinstance(x, np.int64) else D(x))
+                    given.append(x if isinstance(x, np.integer) else D(x))
             made.append(case(*given, oracle=sparse(formula, n, n + place), **attrs))
     return made
 

@@ -413,7 +413,7 @@ def test_py_function_has_numpy_and_converts(session):
     y = tf.py_function(lambda a: a.numpy().sum(), [x], tf.float64)
     assert session.run(y, {x: [1, 2]}) == 3
     with pytest.raises(ValueError, match=r"Expected func to be callable. Received func=3"):
-        tf.py_func(3, [], tf.float32)
+        tf.py_func(3, [], tf.float32)  # pyright: ignore[reportArgumentType]
 
 
 # -- numpy_op --------------------------------------------------------------------------------------

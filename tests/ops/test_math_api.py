@@ -417,13 +417,13 @@ def test_powers_of_zero_and_of_negative_numbers(t):
 
 
 def test_gradient_of_matmul_is_matmul(t, graph):
-    for a, b, flags in (
-        (t.x, t.m[:3], {}),
-        (t.x, t.y, {"transpose_a": True}),
-        (t.x, t.y, {"transpose_b": True}),
+    for a, b, transpose_a, transpose_b in (
+        (t.x, t.m[:3], False, False),
+        (t.x, t.y, True, False),
+        (t.x, t.y, False, True),
     ):
         before = len(graph.get_operations())
-        tf.gradients(linalg.matmul(a, b, **flags), [a, b])
+        tf.gradients(linalg.matmul(a, b, transpose_a, transpose_b), [a, b])
         types = {op.type for op in graph.get_operations()[before:]}
         assert "MatMul" in types
         assert not types & {"Transpose", "ConjugateTranspose"}

@@ -299,7 +299,7 @@ def test_lookup_of_names():
     with pytest.raises(ValueError, match="appears to refer to a Tensor, not a Operation"):
         graph.get_operation_by_name("x:0")
     with pytest.raises(TypeError, match="Tensor names are strings"):
-        graph.get_tensor_by_name(x)
+        graph.get_tensor_by_name(x)  # pyright: ignore[reportArgumentType]
 
 
 # Sessions
@@ -350,7 +350,7 @@ def test_default_session_of_another_graph():
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_sessions_take_only_graphs_and_configurations():
     with pytest.raises(TypeError, match=r"graph`? must be a tf\.Graph"):
-        tf.Session(graph="graph")
+        tf.Session(graph="graph")  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match=r"config`? must be a tf\.ConfigProto"):
         tf.Session(config={"allow_growth": True})
 
@@ -444,9 +444,9 @@ def test_string_for_a_number():
 def test_python_number_of_the_wrong_kind():
     i = tf.constant(1)
     with pytest.raises(TypeError, match="int32"):
-        i + 1.5
+        _ = i + 1.5
     with pytest.raises(TypeError, match="float32"):
-        tf.constant(1.0) + "a"
+        _ = tf.constant(1.0) + "a"
 
 
 def test_tensor_of_another_graph():
@@ -454,7 +454,7 @@ def test_tensor_of_another_graph():
     with tf.Graph().as_default():
         b = tf.constant(1.0)
     with raises(ValueError, "must be from the same graph as"):
-        a + b
+        _ = a + b
 
 
 def test_control_dependency_of_another_graph():

@@ -50,7 +50,9 @@ def test_triangle_needs_the_activation(tmp_path):
     sigmoid, linear, always_outside = accuracies(printed)
     assert sigmoid >= 0.98
     assert linear < always_outside + 0.05
-    assert float(re.search(r"by (\S+) at most", printed)[1]) < 1e-5
+    difference = re.search(r"by (\S+) at most", printed)
+    assert difference is not None
+    assert float(difference[1]) < 1e-5
     assert_png(tmp_path / "triangle.png")
 
 

@@ -421,7 +421,7 @@ def test_both_fed_and_fetched(session):
     a = tf.placeholder(tf.float32, (2,))
     for _ in range(RUNS):
         value = session.run(a, {a: [1, 2]})
-        np.testing.assert_array_equal(value, np.float32([1, 2]), strict=True)
+        np.testing.assert_array_equal(value, np.array([1, 2], np.float32), strict=True)
 
 
 def test_variable_is_fed(session):

@@ -67,9 +67,8 @@ def assert_alike(hr, tf):
             assert type(ours) is type(theirs), where
             assert ours.dtype == theirs.dtype, where
             real = np.issubdtype(theirs.dtype, np.inexact)
-            np.testing.assert_allclose(
-                ours, theirs, rtol if real else 0, atol if real else 0, err_msg=where
-            )
+            within = (rtol, atol) if real else (0, 0)
+            np.testing.assert_allclose(ours, theirs, *within, err_msg=where)
             assert ours.shape == theirs.shape, where
         else:
             assert ours == theirs, where
@@ -79,6 +78,6 @@ def assert_alike(hr, tf):
         for module in (hr, tf):
             with module.Graph().as_default():
                 results.append(program(module, *arguments))
-        alike(*results, program.__name__, rtol, atol)
+        alike(results[0], results[1], program.__name__, rtol, atol)
 
     return run

@@ -417,7 +417,7 @@ def devices(tf):
         with tf.device(None):
             tf.constant(2.0)
     with tf.device(lambda op: "/gpu:1" if op.type == "Const" else "/cpu:0"):
-        v + 1.0
+        _ = v + 1.0
 
 
 def lecture(tf):

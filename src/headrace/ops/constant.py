@@ -107,7 +107,7 @@ def as_array(value: Any, dtype: DType | None) -> np.ndarray:
         elif array.dtype.kind in "US":
             array = _strings(array.tolist())
         else:
-            array = array.copy()  # the user may change his
+            array = array.astype(as_dtype(array.dtype).numpy)  # a copy: the user may change his
         as_dtype(array.dtype)
         return array
     if isinstance(value, TensorShape):

@@ -385,8 +385,8 @@ def dropout_v2(
 ) -> Tensor:
     """`dropout` by the probability of dropping."""
     with name_scope(name, "dropout", [x]):
-        number: bool = isinstance(rate, numbers.Real)
-        if number and not 0 <= rate < 1:
+        number = isinstance(rate, numbers.Real)
+        if number and (rate < 0 or not rate < 1):  # not a number: refused too
             raise ValueError(
                 "`rate` must be a scalar tensor or a float in the range [0, 1). "
                 f"Received: rate={rate}"

@@ -353,6 +353,6 @@ def numpy_op(
     of the inputs' shapes (`lambda x: x`). `check(*arrays)` compares the gradients with numerical
     ones.
     """
-    own: str = getattr(forward_pass, "__name__", "numpy_op").strip("<>_")
+    called: str = name or getattr(forward_pass, "__name__", "numpy_op").strip("<>_") or "numpy_op"
     kind = None if dtype is None else dtypes.as_dtype(dtype)
-    return NumpyOp(forward_pass, backward_pass, name or own or "numpy_op", shape, kind)
+    return NumpyOp(forward_pass, backward_pass, called, shape, kind)

@@ -523,9 +523,7 @@ def _(x: Spec, block_shape: Spec, crops: Spec) -> Shape:
             continue
         gone = int(cut[i].sum())
         if gone > d * k:
-            raise ValueError(
-                f"Negative dimension size caused by subtracting {gone} from {d * k}"
-            )
+            raise ValueError(f"Negative dimension size caused by subtracting {gone} from {d * k}")
         out.append(d * k - gone)
     return (*out, *x.shape[m + 1 :])
 

@@ -16,7 +16,7 @@ from headrace.xp import numpy as numpy_namespace
 
 def execute(
     steps: Sequence[Step],
-    env: dict[Name, Any],
+    env: dict[Any, Any],
     state_of: Callable[[Operation], Any],
     namespace_of: Callable[[Sequence[Any]], Any] | None = None,
     effects: bool = True,

@@ -483,7 +483,7 @@ def check_plan(plan: Plan) -> None:
 
 
 def _traced(segment: Segment) -> set[Name]:
-    traced: set[Name] = {n for n in segment.inputs if n not in segment.static}
+    traced: set[Any] = {n for n in segment.inputs if n not in segment.static}
     for step in segment.steps:
         definition = step.op.definition
         if definition.random or (not definition.shape_only and any(a in traced for a in step.args)):

@@ -77,7 +77,7 @@ class Program:
         self, state: State, values: list[Any], compiled: bool, observe: Observer | None = None
     ) -> list[Any]:
         plan = self.plan
-        env: dict[Name, Any] = dict(plan.constants)
+        env: dict[Any, Any] = dict(plan.constants)
         env.update(zip(plan.feeds, values, strict=True))
         self._gather(state, env)
         advances: dict[Operation, int] = {}
@@ -95,7 +95,7 @@ class Program:
         state.advance(advances, advances.values())
         return fetched
 
-    def _gather(self, state: State, env: dict[Name, Any]) -> None:
+    def _gather(self, state: State, env: dict[Any, Any]) -> None:
         for version in self.plan.required:
             value = state.get(version.variable)
             if value is MISSING:
@@ -119,7 +119,7 @@ class Program:
         self,
         segment: Segment,
         state: State,
-        env: dict[Name, Any],
+        env: dict[Any, Any],
         advances: dict[Operation, int],
         observe: Observer | None = None,
     ) -> None:
@@ -138,7 +138,7 @@ class Program:
         self,
         segment: Segment,
         state: State,
-        env: dict[Name, Any],
+        env: dict[Any, Any],
         advances: dict[Operation, int],
     ) -> None:
         compiled = self._compile(segment, state, env)
@@ -164,12 +164,12 @@ class Program:
                     error.message += where(step.op)
                     raise
 
-    def _compile(self, segment: Segment, state: State, env: dict[Name, Any]) -> Any:
+    def _compile(self, segment: Segment, state: State, env: dict[Any, Any]) -> Any:
         """The segment compiled for these inputs; None if it is better interpreted."""
         with self._lock:
             return self._compile_alone(segment, state, env)
 
-    def _compile_alone(self, segment: Segment, state: State, env: dict[Name, Any]) -> Any:
+    def _compile_alone(self, segment: Segment, state: State, env: dict[Any, Any]) -> Any:
         from headrace.runtime.xla import CompiledSegment
 
         cache = self._compiled[segment]
@@ -201,7 +201,7 @@ class Program:
         from headrace.runtime.xla import CompiledSegment
 
         plan = self.plan
-        env: dict[Name, Any] = dict(zip(plan.feeds, values, strict=True))
+        env: dict[Any, Any] = dict(zip(plan.feeds, values, strict=True))
         self._gather(state, env)
         used = [(n.variable, env[n]) for n in plan.required]
         used += [(v, state.get(v)) for v in plan.final if Version(v, 0) not in env]

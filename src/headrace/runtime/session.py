@@ -181,7 +181,7 @@ def _feed_array(tensor: Tensor, value: Any) -> Any:
                 f"type {dtype.as_numpy_dtype}. Try explicitly setting the type of the feed tensor "
                 "to a larger type (e.g. int64)."
             )
-    if hasattr(value, "addressable_shards") and value.dtype == numpy:
+    if hasattr(value, "addressable_shards") and getattr(value, "dtype", None) == numpy:
         return value  # a jax array: it may stay on its device
     try:
         array = np.asarray(value)

@@ -128,7 +128,7 @@ class CompiledSegment:
         del self._segment, self._constants, self._final
 
     def _trace(self, *arrays: Any) -> list[Any]:
-        env: dict[Name, Any] = dict(self._constants)
+        env: dict[Any, Any] = dict(self._constants)
         env.update(self.static)
         vectors: dict[Pack, Any] = {}
         for name, array in zip([*self.arguments, *self.large], arrays, strict=False):

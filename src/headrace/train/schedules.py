@@ -20,9 +20,8 @@ def _need_step(global_step: Any, function: str) -> None:
 def _operands(learning_rate: Any, global_step: Any, *others: Any) -> list[Tensor]:
     """The rate, and the rest as tensors of its type."""
     rate = convert_to_tensor(learning_rate, name="initial_learning_rate")
-    others = (*others, global_step)
-    *others, step = [cast.cast(x, rate.dtype) for x in others]
-    return [rate, step, *others]
+    *rest, step = [cast.cast(x, rate.dtype) for x in (*others, global_step)]
+    return [rate, step, *rest]
 
 
 def exponential_decay(
