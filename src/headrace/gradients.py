@@ -18,7 +18,7 @@ from headrace.graph import Graph, get_default_graph, name_scope
 from headrace.indexed_slices import IndexedSlices
 from headrace.node import Operation, Tensor, where
 from headrace.opdef import NOT_DIFFERENTIABLE
-from headrace.ops import array, indexed, reduce
+from headrace.ops import array, control, indexed, reduce
 
 _registered: dict[str, Any] = {}
 
@@ -109,8 +109,9 @@ def gradients(
 
     One entry per x, shaped like it: a Tensor, `IndexedSlices` if x was gathered from, or None if
     no y depends on it (zeros with `UnconnectedGradients.ZERO`). `grad_ys` weighs the ys (ones by
-    default); `stop_gradients` are held constant. `gate_gradients` is accepted: it guards against
-    races with updates of variables, and there are none here (docs/running.md). LookupError if an op
+    default); `stop_gradients` are held constant. `gate_gradients` ties an op's gradients together,
+    so that none is used before all are there: headrace needs no such guard against updates of
+    variables (docs/running.md), TensorFlow running the graph does. LookupError if an op
     on the way has no gradient, ValueError for grad_ys of wrong number, TypeError for ones of wrong
     type.
     """
@@ -133,7 +134,7 @@ def gradients(
             weight = _seed(y, g, i)
             if weight is not None:
                 sums.setdefault(y, []).append(weight)
-        _walk(ys, xs, stopped, sums, scope, colocate_gradients_with_ops)
+        _walk(ys, xs, stopped, sums, scope, colocate_gradients_with_ops, gate_gradients)
         found = [_total(sums, x) for x in xs]
         if unconnected == "zero":
             found = [
@@ -234,6 +235,7 @@ def _walk(
     sums: dict[Tensor, list[Any]],
     scope: str,
     colocate: bool,
+    gate: bool,
 ) -> None:
     graph = get_default_graph()
     path = _between(ys, xs, stopped)
@@ -260,9 +262,15 @@ def _walk(
                     f"Num gradients {len(outgoing)} generated for op {op.name!r} (op type: "
                     f"{op.type}) do not match num inputs {len(op.inputs)}"
                 )
-            for g, t in zip(outgoing, op.inputs, strict=True):
-                if g is not None and t in wanted and _carries(t):
-                    sums.setdefault(t, []).append(_fit(op, g, t))
+            found = {
+                i: _fit(op, g, t)
+                for i, (g, t) in enumerate(zip(outgoing, op.inputs, strict=True))
+                if g is not None and t in wanted and _carries(t)
+            }
+            if gate and len(found) > 1:
+                found = dict(zip(found, control.tuple(list(found.values())), strict=True))
+        for i, g in found.items():
+            sums.setdefault(op.inputs[i], []).append(g)
 
 
 def _fit(op: Operation, g: Any, x: Tensor) -> Any:

@@ -68,7 +68,7 @@ def assert_alike(hr, tf):
             assert ours.dtype == theirs.dtype, where
             real = np.issubdtype(theirs.dtype, np.inexact)
             within = (rtol, atol) if real else (0, 0)
-            np.testing.assert_allclose(ours, theirs, *within, err_msg=where)
+            np.testing.assert_allclose(ours, theirs, *within, err_msg=where)  # pyright: ignore[reportArgumentType, reportCallIssue]
             assert ours.shape == theirs.shape, where
         else:
             assert ours == theirs, where

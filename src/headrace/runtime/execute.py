@@ -10,7 +10,7 @@ import numpy as np
 
 from headrace import errors
 from headrace.node import NODE_MARK, Operation, where
-from headrace.runtime.plan import Name, Step
+from headrace.runtime.plan import Step
 from headrace.xp import numpy as numpy_namespace
 
 

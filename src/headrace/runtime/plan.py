@@ -307,10 +307,7 @@ def _not_fed(op: Operation) -> errors.InvalidArgumentError:
     name = {"float32": "float", "float64": "double", "float16": "half"}.get(
         t.dtype.name, t.dtype.name
     )
-    if t._dims is None:
-        shape = ""
-    else:
-        shape = f" and shape {shapes.brackets(t._dims)}"
+    shape = "" if t._dims is None else f" and shape {shapes.brackets(t._dims)}"
     return errors.InvalidArgumentError(
         None,
         op,

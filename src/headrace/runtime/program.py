@@ -17,7 +17,7 @@ import numpy as np
 from headrace import errors
 from headrace.node import Operation, Tensor, where
 from headrace.runtime.execute import execute
-from headrace.runtime.plan import Name, Plan, Segment, Step, Version, make_plan
+from headrace.runtime.plan import Plan, Segment, Step, Version, make_plan
 from headrace.runtime.runner import Runner, make_runner
 from headrace.runtime.state import MISSING, Pack, State, layouts
 

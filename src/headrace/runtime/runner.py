@@ -1,4 +1,4 @@
-"""The hot path: one compiled segment without effects, called and its results put where they belong."""
+"""The hot path: one compiled segment without effects, called, its results put in their places."""
 
 from __future__ import annotations
 

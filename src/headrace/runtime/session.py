@@ -325,9 +325,10 @@ class BaseSession:
 
         `feed_dict` maps tensors (any, or names, or tuples of them) to values. Variables change
         only if the whole run succeeds. With `options.trace_level` FULL_TRACE the run is interpreted
-        and `run_metadata` takes the time and shapes of every operation. RuntimeError if the session is closed, TypeError and
-        ValueError for fetches and feeds that do not fit the graph, `tf.errors.OpError` for what
-        fails while running.
+        and `run_metadata` takes the time and shapes of every operation.
+
+        RuntimeError if the session is closed, TypeError and ValueError for fetches and feeds that
+        do not fit the graph, `tf.errors.OpError` for what fails while running.
         """
         if self._closed:
             raise RuntimeError("Attempted to use a closed Session.")

@@ -52,7 +52,7 @@ class State:
         self._counting = threading.Lock()
 
     def count(self, key: Any, most: int) -> int:
-        """How often a signature was run, this time included; those not run for long are forgotten."""
+        """How often a signature was run, with this time; those not run for long are forgotten."""
         with self._counting:
             times = self.runs.pop(key, 0) + 1
             if len(self.runs) >= most:
