@@ -31,6 +31,7 @@ def spawn(arguments, python, cores, log, bufsize=-1) -> subprocess.Popen[bytes]:
     """Start a Python process on `cores` cores, on the CPU backend, its stderr in `log`."""
     environment = dict(
         os.environ,
+        HEADRACE_CACHE="off",  # every start compiles, as the rivals' do
         **dict.fromkeys(THREADS, str(cores)),
         CUDA_VISIBLE_DEVICES="-1",
         JAX_PLATFORMS="cpu",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
 
 import headrace as tf
 from headrace import graph
 from headrace.node import pop_session
 from headrace.runtime import plan, program
+
+os.environ.setdefault("HEADRACE_CACHE", "off")  # each test run compiles for itself
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,6 +7,7 @@ own calls alone.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 import warnings
@@ -15,17 +16,24 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 from jax.core import Tracer
 
 from headrace import errors
-from headrace.node import Operation
+from headrace.node import Operation, Tensor
 from headrace.runtime.execute import execute
 from headrace.runtime.plan import Name, Segment, Version
 from headrace.runtime.state import Pack
 from headrace.xp import numpy as numpy_namespace
 from headrace.xp import xla as xla_namespace
 
+_CACHE_SIZE = 1 << 30  # bytes on disk; what was not used for longest goes first
+_WORTH_KEEPING = 0.1  # seconds of compiling
 LARGE_CONSTANT = 1 << 16  # bytes; a larger one is an argument and not part of the computation
+EACH, ROWS = 1, 2  # how a loop takes a fed tensor: an element for each turn; rows of data
+_MOST_TURNS = 1 << 16
+_LOOP_SECONDS, _LOOP_BYTES = 0.1, 1 << 26  # of one call of a loop; of what it stacks and is fed
+_TURN, _FLOP, _BYTE = 1e-6, 2e-11, 1e-10  # seconds: what each is held to cost
 
 
 def _keep_freed_memory() -> None:
@@ -46,10 +54,32 @@ def _keep_freed_memory() -> None:
     mallopt(arena_max, 1)
 
 
+def _keep_compiled() -> None:
+    """Let JAX keep on disk what it compiles, so that a program's next start need not compile.
+
+    HEADRACE_CACHE names another folder, or is "off". A cache that the user gave JAX stays.
+    """
+    asked = os.environ.get("HEADRACE_CACHE", "")
+    if asked == "off" or jax.config.jax_compilation_cache_dir is not None:
+        return
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = asked or os.path.join(home, "headrace")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError:  # no home to write to: then without
+        return
+    if not os.access(folder, os.W_OK):
+        return
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_compilation_cache_max_size", _CACHE_SIZE)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
+
+
 def _start() -> None:
     """Settings that count before the backend starts: a session waits for its results anyway."""
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     _keep_freed_memory()
+    _keep_compiled()
 
 
 _start()
@@ -63,12 +93,12 @@ def namespace_of(args: Sequence[Any]) -> Any:
     return numpy_namespace
 
 
-class CompiledSegment:
-    """A segment compiled for the shapes, types and static values of its inputs.
+class TracedSegment:
+    """A segment as a function that XLA can trace, for the static values of its inputs.
 
-    Call it with the arrays of `arguments` (packs, then versions and tensors), then the Philox
-    states [n, 6] if `random`; it gives the arrays of `results` (packs written to, then versions
-    and tensors), then a flag if it has `checks`.
+    It takes the arrays of `arguments` (packs, then versions and tensors) and `large` constants,
+    then the Philox states [n, 6] if `random`; it gives the arrays of `results` (packs written to,
+    then versions and tensors), then a flag if it has `checks`.
     """
 
     def __init__(
@@ -77,17 +107,16 @@ class CompiledSegment:
         constants: dict[Name, Any],
         values: dict[Name, Any],
         final: dict[Operation, Version],
-        donate: bool,
         packs: Sequence[Pack] = (),
         fetched: Sequence[Name | None] = (),
     ):
-        """Trace and compile for inputs like `values`; the static ones by their value."""
+        """For inputs like `values`; the static ones by their value."""
         self.static = {n: np.asarray(values[n]) for n in segment.static}
         in_pack = {Version(v, 0): p for p in packs for v in p.parts}
         self.packs = tuple(packs)
         self.written = tuple(p for p in packs if any(v in final for v in p.parts))
         packed = {final[v] for p in packs for v in p.parts if v in final} - set(fetched)
-        outputs = [n for n in segment.outputs if n not in packed]
+        self.results: list[Any] = [*self.written, *(n for n in segment.outputs if n not in packed)]
         inputs = [n for n in segment.inputs if n not in self.static and n not in in_pack]
         used = {a for s in segment.steps for a in s.args}
         self.large = {
@@ -97,50 +126,37 @@ class CompiledSegment:
         overwritten: set[Any] = set(self.written) | {
             n for n in inputs
             if isinstance(n, Version) and n not in fetched
-            and n.variable in final and final[n.variable] in outputs
+            and n.variable in final and final[n.variable] in self.results
         }  # fmt: skip
+        self.overwritten = len(overwritten)  # so many arguments come first
         self.arguments: list[Any] = sorted(
             [*self.packs, *inputs],
             key=lambda n: (n not in overwritten, not isinstance(n, (Pack, Version))),
         )
-        # JAX gives a donated argument's memory to the first result of its shape: in this order each
-        # variable's goes to the variable itself, and nothing need be copied.
-        renewed = [
-            n if isinstance(n, Pack) else final[n.variable]
-            for n in self.arguments if n in overwritten
-        ]  # fmt: skip
-        self.results: list[Any] = [*renewed, *(n for n in outputs if n not in renewed)]
         self.random = [s.op for s in segment.steps if s.op.definition.random]
-        self.drawn: list[int] = [0] * len(self.random)
+        self.drawn: list[int] = [0] * len(self.random)  # blocks a run takes; known when traced
         self.checks = False
         self._segment, self._final = segment, final
         self._constants = {n: c for n, c in constants.items() if n not in self.large}
-        arrays: list[Any] = [
-            jax.ShapeDtypeStruct((n.size,), n.dtype) if isinstance(n, Pack) else values[n]
-            for n in self.arguments
-        ]
+
+    def like(self, values: dict[Name, Any]) -> list[Any]:
+        """Arrays, or their shapes and types, as `trace` takes them."""
+        arrays = [_like(n, values) for n in self.arguments]
         arrays += self.large.values()
         if self.random:
             arrays.append(np.zeros((len(self.random), 6), np.uint32))
-        donated = tuple(range(len(overwritten))) if donate else ()
-        with jax.enable_x64(True), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
-            lowered = jax.jit(self._trace, donate_argnums=donated).lower(*arrays)
-            if self.checks and donated:  # a run that fails must leave the variables as they were
-                lowered = jax.jit(self._trace).lower(*arrays)
-            compiled = lowered.compile()
-            large = [jax.device_put(c) for c in self.large.values()]
-        wide = any(np.dtype(a.dtype).itemsize >= 8 for a in arrays)
-        self.call: Callable[..., Sequence[Any]] = _caller(compiled, large, bool(self.random), wide)
+        return arrays
+
+    def forget(self) -> None:
+        """Let go of what only tracing needs."""
         del self._segment, self._constants, self._final
 
-    def _trace(self, *arrays: Any) -> list[Any]:
+    def trace(self, *arrays: Any) -> list[Any]:
+        """The results, to be called by XLA with tracers."""
         env: dict[Any, Any] = dict(self._constants)
         env.update(self.static)
-        vectors: dict[Pack, Any] = {}
         for name, array in zip([*self.arguments, *self.large], arrays, strict=False):
             if isinstance(name, Pack):
-                vectors[name] = array
                 env.update((Version(v, 0), name.part(array, v)) for v in name.parts)
             else:
                 env[name] = array
@@ -174,6 +190,187 @@ class CompiledSegment:
         if flags:
             results.append(xla_namespace.all(xla_namespace.stack(flags)))
         return results
+
+
+class CompiledSegment(TracedSegment):
+    """A segment compiled for the shapes, types and static values of its inputs.
+
+    Call it with the arrays of `arguments`, then the Philox states [n, 6] if `random`.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        constants: dict[Name, Any],
+        values: dict[Name, Any],
+        final: dict[Operation, Version],
+        donate: bool,
+        packs: Sequence[Pack] = (),
+        fetched: Sequence[Name | None] = (),
+    ):
+        """Trace and compile for inputs like `values`; the static ones by their value."""
+        super().__init__(segment, constants, values, final, packs, fetched)
+        arrays = self.like(values)
+        donated = tuple(range(self.overwritten)) if donate else ()
+        with jax.enable_x64(True), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+            lowered = jax.jit(self.trace, donate_argnums=donated).lower(*arrays)
+            if self.checks and donated:  # a run that fails must leave the variables as they were
+                lowered = jax.jit(self.trace).lower(*arrays)
+            compiled = lowered.compile()
+            large = [jax.device_put(c) for c in self.large.values()]
+        wide = any(np.dtype(a.dtype).itemsize >= 8 for a in arrays)
+        self.call: Callable[..., Sequence[Any]] = _caller(compiled, large, bool(self.random), wide)
+        self.forget()
+
+
+def _like(name: Any, values: dict[Name, Any]) -> Any:
+    return (
+        jax.ShapeDtypeStruct((name.size,), name.dtype) if isinstance(name, Pack) else values[name]
+    )
+
+
+class CompiledLoop:
+    """Many runs of a segment as one computation: a loop of as many turns as it is told.
+
+    Packs and variables that a turn writes go round in the loop, and so do the Philox states, moved
+    on as the host would. Of a fed tensor in `each` there is an array [length, ...], an element for
+    each turn; of one in `rows` an array [n, ...], of which turn i takes the rows `index[i]`; all
+    else is the same in every turn.
+
+    `call(turns, state, same, each, rows, index, streams)` takes the number of turns, int32 and at
+    most `length`; the arrays of `state`, `same`, `each` and `rows`; int32 [length, batch]; and
+    Philox states [n, 6]. It gives how many turns went well (one that fails a check ends the loop,
+    and what else is given is of no use then), the arrays of `state` after them, and for each of
+    `fetched` an array [length, ...] if `stacked`, else that of the last turn. State is donated
+    unless there are checks.
+
+    The code is the same whatever the number of turns, and what a turn takes is fenced off, so that
+    nothing is moved out of the loop: XLA makes of a turn what it makes of a single run.
+    """
+
+    def __init__(
+        self,
+        segment: Segment,
+        constants: dict[Name, Any],
+        values: dict[Name, Any],
+        final: dict[Operation, Version],
+        packs: Sequence[Pack],
+        fetched: Sequence[Name],
+        each: Sequence[Tensor],
+        rows: dict[Tensor, Any],
+        stacked: bool,
+        steps: int,
+    ):
+        """Compile for turns with inputs like `values`; some `steps` are wanted.
+
+        ValueError if a turn leaves a variable in another shape or type than it found it.
+        """
+        self._step = step = TracedSegment(segment, constants, values, final, packs, fetched)
+        self.random, self.drawn = step.random, step.drawn
+        self.fetched, self._stacked = list(dict.fromkeys(fetched)), stacked
+        whole = [v for p in packs for v in p.parts]
+        lone = [v for v, n in final.items() if n in step.results and v not in whole]
+        self.state: list[Any] = [*step.written, *(Version(v, 0) for v in lone)]
+        self._after: list[Any] = [*step.written, *(final[v] for v in lone)]
+        known = {*step.arguments, *step.results, *self.state, *(Version(v, 0) for v in whole)}
+        other = [*step.arguments, *(n for n in self.fetched if n not in known)]
+        other = [n for n in other if n not in self.state]
+        self.each = [n for n in other if n in each]
+        self.rows = [n for n in other if n in rows]
+        self.same = [n for n in other if n not in each and n not in rows]
+        index = next((values[n].shape[:1] for n in self.rows), ())
+        with jax.enable_x64(True), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+            one = jax.jit(step.trace).lower(*step.like(values))
+            self.checks = step.checks
+            made = dict(zip(step.results, one.out_info, strict=False))
+            state = [_like(n, values) for n in self.state]
+            if any(_kind(a) != _kind(made[n]) for a, n in zip(state, self._after, strict=True)):
+                raise ValueError("A variable does not keep its shape.")
+            self._outs = [_kind(made[n] if n in made else values[n]) for n in self.fetched]
+            fed = [_kind(values[n]) for n in self.each]
+            self.most = _most_turns(one, [*fed, *(self._outs if stacked else ())])
+            self.length = min(self.most, 1 << (steps - 1).bit_length())
+            lowered = jax.jit(self._trace, donate_argnums=() if step.checks else 1).lower(
+                np.int32(0),
+                state,
+                [_like(n, values) for n in self.same],
+                [jax.ShapeDtypeStruct((self.length, *shape), dtype) for shape, dtype in fed],
+                [rows[n] for n in self.rows],
+                jax.ShapeDtypeStruct((self.length, *index), np.int32),
+                jax.ShapeDtypeStruct((len(step.random), 6), np.uint32),
+                list(step.large.values()),
+            )
+            self._compiled = lowered.compile()
+            self._large = [jax.device_put(c) for c in step.large.values()]
+        step.forget()
+
+    def call(self, turns: int, *inputs: Any) -> Any:
+        """Run so many turns: how many went well, state, what is fetched."""
+        with jax.enable_x64(True):
+            done, state, fetched = self._compiled(np.int32(turns), *inputs, self._large)
+            return int(done), state, fetched
+
+    def _trace(
+        self, turns: Any, state: Any, same: Any, each: Any, rows: Any, index: Any, streams: Any,
+        large: Any,
+    ) -> Any:  # fmt: skip
+        def turn(carry: Any) -> Any:
+            i, _, state, streams, outs = carry
+            rows_now = [xla_namespace.take(a, index[i], axis=0, mode="clip") for a in rows]
+            given = [*state, *same, *(a[i] for a in each), *rows_now]
+            i, given, streams = lax.optimization_barrier((i, given, streams))
+            names = [*self.state, *self.same, *self.each, *self.rows]
+            ok, results = self._one(dict(zip(names, given, strict=True)), large, streams)
+            outs = [
+                o.at[i].set(results[n]) if self._stacked else results[n]
+                for o, n in zip(outs, self.fetched, strict=True)
+            ]
+            state = [results[n] for n in self._after]
+            return i + ok.astype(np.int32), ok, state, _moved(streams, self.drawn), outs
+
+        lead = (self.length,) if self._stacked else ()
+        outs = [xla_namespace.zeros((*lead, *shape), dtype) for shape, dtype in self._outs]
+        start = np.int32(0), np.bool_(True), state, streams, outs
+        done, _, state, _, outs = lax.while_loop(lambda c: c[1] & (c[0] < turns), turn, start)
+        return done, state, outs
+
+    def _one(self, env: dict[Any, Any], large: list[Any], streams: Any) -> tuple[Any, Any]:
+        """One run, of arrays by name: whether its checks hold, and the arrays after it by name."""
+        step = self._step
+        arrays = [*(env[n] for n in step.arguments), *large, *([streams] if self.random else ())]
+        made = step.trace(*arrays)
+        for pack in step.packs:
+            env.update((Version(v, 0), pack.part(env[pack], v)) for v in pack.parts)
+        env.update(zip(step.results, made, strict=False))
+        return made[-1] if step.checks else xla_namespace.ones((), bool), env
+
+
+def _kind(a: Any) -> tuple[tuple[int, ...], Any]:
+    return tuple(np.shape(a)), np.dtype(a.dtype)
+
+
+def _moved(streams: Any, blocks: Sequence[int]) -> Any:
+    """Philox states [n, 6], each moved on by so many blocks, as `philox.advance` does it."""
+    low, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
+    words = [xla_namespace.asarray(streams[:, i]) for i in range(6)]
+    carry = np.uint64(0)
+    for i in range(4):
+        added = np.array([n >> 32 * i & 0xFFFFFFFF for n in blocks], np.uint64)
+        total = words[2 + i].astype(np.uint64) + added + carry
+        words[2 + i], carry = (total & mask).astype(np.uint32), total >> low
+    return xla_namespace.stack(words, axis=1)
+
+
+def _most_turns(one: Any, kept: Sequence[tuple[tuple[int, ...], Any]]) -> int:
+    """How many turns one call may take, a power of two: by the estimated work of a run, and the
+    shapes and types of what is kept of each."""
+    cost = one.cost_analysis() or {}
+    seconds = _TURN + _FLOP * cost.get("flops", 0) + _BYTE * cost.get("bytes accessed", 0)
+    size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in kept)
+    most = min(_LOOP_SECONDS / seconds, _LOOP_BYTES / max(size, 1), _MOST_TURNS)
+    return 1 << max(int(most).bit_length() - 1, 0)
 
 
 def _caller(
