@@ -218,13 +218,8 @@ class Operation:
 
     @property
     def arguments(self) -> list[Any]:
-        """The inputs as its definition names them: a Tensor each, a tuple for a list argument."""
-        if not self._groups:
-            return list(self.inputs)
-        flat, grouped = iter(self.inputs), []
-        for size in self._groups:
-            grouped.append(next(flat) if size is None else tuple(next(flat) for _ in range(size)))
-        return grouped
+        """The inputs as its definition names them: a Tensor each, a list for a list argument."""
+        return grouped(self._groups, self.inputs)
 
     @property
     def traceback(self) -> list[tuple[str, int, str, None]]:
@@ -286,6 +281,17 @@ class Operation:
 
     def __str__(self) -> str:
         return str(self.node_def)
+
+
+def grouped(groups: Sequence[int | None], flat: Sequence[Any]) -> list[Any]:
+    """Values of a node's inputs as its definition names them: a list for a list argument.
+
+    `groups` has the length of each list argument, None for a single one; it is empty if all are.
+    """
+    if not groups:
+        return list(flat)
+    values = iter(flat)
+    return [next(values) if n is None else [next(values) for _ in range(n)] for n in groups]
 
 
 def where(element: Tensor | Operation) -> str:

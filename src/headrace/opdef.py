@@ -29,7 +29,7 @@ from headrace.conversion import convert_to_tensor
 from headrace.dtypes import _BY_KEY, DType, as_dtype, int32
 from headrace.folding import Spec
 from headrace.graph import Graph, get_default_graph
-from headrace.node import Operation, Tensor
+from headrace.node import Operation, Tensor, grouped
 
 REGISTRY: dict[str, OpDef] = {}
 NOT_DIFFERENTIABLE = "no gradient by nature"
@@ -79,10 +79,8 @@ class OpDef:
     variable: bool = False  # stands for a variable of the session; never run
     must_feed: bool = False  # a placeholder: has no value of its own
     takes_uninitialized: bool = False  # the kernel gets None for a variable without a value
-    writes: tuple[
-        int, ...
-    ] = ()  # arguments that are variables; the kernel returns new values first
-    reads: tuple[int, ...] | None = None  # variable arguments whose value is needed; None: all
+    writes: tuple[int, ...] = ()  # variables among the arguments; new values are returned first
+    reads: tuple[int, ...] | None = None  # variables whose value is needed; None: all
     effect: Callable[..., None] | None = None  # (op, *inputs), after the segment, on the host
     shape_only: bool = False  # the kernel looks only at its arguments' shapes
     broadcasts: bool = False  # arguments broadcast: the walk sums gradients back to their shapes
@@ -143,14 +141,10 @@ class OpDef:
     ) -> Sequence[Any]:
         """The kernel's results for the values of the node's inputs: one per written variable, then
         one per output that is not a variable."""
-        if op._groups:
-            flat, grouped = iter(values), []
-            for size in op._groups:
-                grouped.append(next(flat) if size is None else [next(flat) for _ in range(size)])
-            values = grouped
+        values = grouped(op._groups, values)
         attrs = {k: v for k, v in op.attrs.items() if k in self.accepts}
         if self.random:
-            values = (state, *values)
+            values = [state, *values]
         results = self.kernel(xp, *values, **attrs)
         if isinstance(results, (tuple, list)):
             return results
@@ -174,28 +168,7 @@ class OpDef:
                     if isinstance(given, (list, tuple))
                     else as_dtype(given)
                 )
-        bound: dict[str, tuple[DType, str]] = {}
-        for arg, value in zip(self.inputs, args, strict=True):
-            key = arg.type_attr
-            if key is None or arg.many or key in bound:
-                continue
-            if key in attrs and not isinstance(attrs[key], tuple):
-                bound[key] = (as_dtype(attrs[key]), key)
-                continue
-            found = [
-                dtype.base_dtype
-                for dtype in (
-                    getattr(v, "dtype", None) for v in (value if arg.count_attr else [value])
-                )
-                if isinstance(dtype, DType)
-            ]
-            if found:
-                bound[key] = (found[0], arg.name)
-            if len(set(found)) > 1:
-                raise TypeError(
-                    f"Tensors in list passed to {arg.name!r} of {self.name!r} Op have types "
-                    f"[{', '.join(d.name for d in found)}] that don't all match."
-                )
+        bound = self._bound_types(args, attrs)
         flat: list[tuple[Arg, Tensor]] = []
         groups: list[int | None] = []
         for arg, value in zip(self.inputs, args, strict=True):
@@ -224,6 +197,35 @@ class OpDef:
                 )
             attrs[key] = dtype
         return flat, () if self.flat else tuple(groups)
+
+    def _bound_types(
+        self, args: tuple[Any, ...], attrs: dict[str, Any]
+    ) -> dict[str, tuple[DType, str]]:
+        """The type attributes that are given, or that tensors among the operands decide, each with
+        the name of what decided it."""
+        bound: dict[str, tuple[DType, str]] = {}
+        for arg, value in zip(self.inputs, args, strict=True):
+            key = arg.type_attr
+            if key is None or arg.many or key in bound:
+                continue
+            if key in attrs and not isinstance(attrs[key], tuple):
+                bound[key] = (as_dtype(attrs[key]), key)
+                continue
+            found = [
+                dtype.base_dtype
+                for dtype in (
+                    getattr(v, "dtype", None) for v in (value if arg.count_attr else [value])
+                )
+                if isinstance(dtype, DType)
+            ]
+            if found:
+                bound[key] = (found[0], arg.name)
+            if len(set(found)) > 1:
+                raise TypeError(
+                    f"Tensors in list passed to {arg.name!r} of {self.name!r} Op have types "
+                    f"[{', '.join(d.name for d in found)}] that don't all match."
+                )
+        return bound
 
     def _operand(
         self,
@@ -302,11 +304,7 @@ class OpDef:
                 dtypes += [kind] * (attrs[arg.count_attr] if arg.count_attr else 1)  # type: ignore
         if self.infer is None:
             return [(d, None) for d in dtypes]
-        specs: list[Any] = [Spec(t.dtype.base_dtype, t._dims, t) for t in inputs]
-        if groups:
-            flat, specs = iter(specs), []
-            for size in groups:
-                specs.append(next(flat) if size is None else [next(flat) for _ in range(size)])
+        specs = grouped(groups, [Spec(t.dtype.base_dtype, t._dims, t) for t in inputs])
         try:
             dims = self.infer(*specs, **{k: v for k, v in attrs.items() if k in self.accepts})
         except ValueError as error:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from headrace import errors, shapes
 from headrace.dtypes import DType
-from headrace.node import Operation, Tensor, where
+from headrace.node import Operation, Tensor, grouped, where
 
 
 class Version(NamedTuple):
@@ -254,11 +254,7 @@ def _caller(definition: Any, op: Operation, attrs: dict[str, Any]) -> Callable[.
     groups, lead = op._groups, int(definition.random)
 
     def call(xp: Any, *values: Any) -> Any:
-        flat = iter(values[lead:])
-        grouped = [
-            next(flat) if size is None else [next(flat) for _ in range(size)] for size in groups
-        ]
-        return kernel(xp, *values[:lead], *grouped)
+        return kernel(xp, *values[:lead], *grouped(groups, values[lead:]))
 
     return call
 
