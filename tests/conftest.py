@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-
 import headrace as tf
 from headrace import graph
 from headrace.node import pop_session

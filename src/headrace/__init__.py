@@ -7,7 +7,7 @@ from typing import Any as _Any
 
 from headrace import (  # isort: skip
     debugging, dtypes, errors, initializers, linalg, losses, math, nn, protos as _protos,
-    random, test, train,
+    random, summary, test, train,
 )
 from headrace.dtypes import (
     DType, as_dtype, bfloat16, bool_ as bool, complex64, complex128, double, float16, float32,
@@ -26,6 +26,7 @@ from headrace.graph import (
 from headrace.keys import GraphKeys
 from headrace.node import Operation, Tensor, get_default_session
 from headrace.conversion import convert_to_tensor, is_tensor, register_tensor_conversion_function
+from headrace.importer import import_graph_def, make_ndarray
 from headrace.indexed_slices import IndexedSlices
 from headrace.initializers import (
     constant_initializer, glorot_normal_initializer, glorot_uniform_initializer,
@@ -126,6 +127,7 @@ from headrace.ops.special import (
     angle, betainc, digamma, erf, erfc, igamma, igammac, lbeta, lgamma, polygamma, saturate_cast,
     zeta,
 )
+from headrace.ops.strings import string_join
 from headrace.partitioned import (
     fixed_size_partitioner, min_max_variable_partitioner, variable_axis_size_partitioner,
 )

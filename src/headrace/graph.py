@@ -64,6 +64,7 @@ class Graph:
         self._scopes = _Scopes()
         self._finalized = False
         self._rewired = False  # a control edge was added to an older op
+        self._asks_for_gpu = False  # by `device`
         self.seed: int | None = None
         self._programs: dict[Any, Any] = {}  # the runtime's, by fetches and feeds
         self._unfeedable: set[Tensor] = set()
@@ -153,6 +154,7 @@ class Graph:
                 op._device = merge_devices(op._device, "" if asked is None else str(asked))
             else:
                 op._device = "" if device is None else merge_devices(op._device, device)
+        self._asks_for_gpu = self._asks_for_gpu or "GPU" in op._device
 
     def get_operations(self) -> list[Operation]:
         """All operations, in the order of their making."""

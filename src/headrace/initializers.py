@@ -274,8 +274,8 @@ def lecun_uniform(seed: int | None = None) -> VarianceScaling:
     return VarianceScaling(1.0, "fan_in", "uniform", seed)
 
 
-def _at_least_matrix(shape: list[int]) -> None:
-    if len(shape) < 2:
+def _need_matrix(holds: bool, shape: Any) -> None:
+    if not holds:
         raise ValueError(
             "The tensor to initialize, specified by argument `shape` must be at least "
             f"two-dimensional. Received shape={shape}"
@@ -298,7 +298,7 @@ class Orthogonal(Initializer):
     def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Tensor:
         """A random orthogonal matrix of that shape: Q of the QR decomposition of a normal one."""
         shape = [int(d) for d in shape]
-        _at_least_matrix(shape)
+        _need_matrix(len(shape) >= 2, shape)
         rows, columns = _python_math.prod(shape[:-1]), shape[-1]
         size = (max(rows, columns), min(rows, columns))
         a = _random.random_normal(size, dtype=self._type(dtype), seed=self.seed)
@@ -321,11 +321,7 @@ class Identity(Initializer):
     def __call__(self, shape: Any, dtype: Any = None, partition_info: Any = None) -> Tensor:
         """The identity matrix of that shape."""
         full = _whole(shape, partition_info)
-        if len(full) != 2:
-            raise ValueError(
-                "The tensor to initialize, specified by argument `shape` must be at least "
-                f"two-dimensional. Received shape={shape}"
-            )
+        _need_matrix(len(full) == 2, shape)
         whole = _matrix.eye(*full, dtype=self._type(dtype))
         if partition_info is not None:
             whole = _slicing.slice(whole, partition_info.var_offset, shape)

@@ -11,6 +11,7 @@ from headrace.keys import GraphKeys
 from headrace.node import Operation, Tensor
 from headrace.ops import array, checks, control, gather, math, nn, reduce, xent
 from headrace.ops.constant import constant
+from headrace.ops.operands import either
 
 
 class Reduction:
@@ -370,9 +371,7 @@ def cosine_distance(
     dim: int | None = None,
 ) -> Tensor:
     """1 - label · prediction along an axis; both are taken to have length 1."""
-    if axis is not None and dim is not None:
-        raise ValueError("Cannot specify both 'dim' and 'axis'.")
-    axis = dim if axis is None else axis
+    axis = either("axis", axis, "dim", dim)
     if axis is None:
         raise ValueError("You must specify argument `axis`.")
     _need(labels=labels, predictions=predictions)

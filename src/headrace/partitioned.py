@@ -61,7 +61,6 @@ class PartitionedVariable:
         self._shape = TensorShape(shape)
         self._dtype = dtype
         self._variable_list = list(variable_list)
-        self._partitions = list(partitions)
         cut = [i for i, n in enumerate(partitions) if n > 1]
         self._axis = cut[0] if cut else 0
 
@@ -113,9 +112,6 @@ class PartitionedVariable:
 
     def _get_variable_list(self) -> list[Variable]:
         return self._variable_list
-
-    def _get_partitions(self) -> list[int]:
-        return self._partitions
 
     def _as_graph_element(self) -> Tensor:
         return self.as_tensor()

@@ -511,7 +511,7 @@ class variable_scope:  # noqa: N801
             original = given._name_scope
         else:
             if given is None:
-                given = _unnumbered(counts, outer.name, self._default_name or "")
+                given = _unused_name(counts, outer.name, self._default_name or "")
             base, saved = outer, None
             name = f"{outer.name}/{given}" if outer.name else given
             original = given if opened is None else opened
@@ -537,7 +537,7 @@ class variable_scope:  # noqa: N801
             scopes.variable_scope = outer
 
 
-def _unnumbered(counts: dict[str, int], outer: str, name: str) -> str:
+def _unused_name(counts: dict[str, int], outer: str, name: str) -> str:
     """The name, numbered if a scope of that name was opened here before."""
     prefix = f"{outer}/" if outer else ""
     unique, i = name, 0

@@ -88,6 +88,7 @@ class Variable:
     _save_slice_info: Any = None
 
     _variable: Tensor  # the ref tensor, or the handle
+    _snapshot: Tensor  # its value, read without regard to control dependencies
     _initial_value: Tensor
     _initializer: Operation
     _dtype: DType
@@ -151,7 +152,6 @@ class Variable:
                 )  # fmt: skip
         self._graph = graph
         self._reads: dict[tuple[Operation, ...], Tensor] = {(): self._snapshot}
-        self._cached_value = None
         graph.add_to_collections(collections, self)
 
     def _make(
@@ -190,10 +190,6 @@ class Variable:
     def name(self) -> str:
         """The name of its tensor or handle, as in `w:0`."""
         return self._variable.name
-
-    @property
-    def _shared_name(self) -> str:
-        return self._variable.op.name
 
     @property
     def op(self) -> Operation:
@@ -401,13 +397,10 @@ class Variable:
         )
         self._trainable = proto.trainable
         self._constraint = None
-        self._cached_value = None
 
 
 class RefVariable(Variable):
     """A variable of the ref kind: `VariableV2`."""
-
-    _snapshot: Tensor
 
     def _make(
         self,
@@ -435,9 +428,6 @@ class RefVariable(Variable):
                 self._variable, guarded(value, name), validate_shape=validate_shape, name="Assign"
             ).op
             self._snapshot = array.identity(self._variable, name="read")
-
-    def _ref(self) -> Tensor:
-        return self._variable
 
     def _read(self) -> Tensor:
         graph = self._graph
@@ -482,8 +472,6 @@ def _declared(value: Tensor, validate_shape: bool, shape: Any) -> TensorShape:
 class ResourceVariable(Variable):
     """A variable of the resource kind: `VarHandleOp`."""
 
-    _snapshot: Tensor
-
     def _make(
         self,
         graph: Graph,
@@ -501,13 +489,13 @@ class ResourceVariable(Variable):
                     given if made_by is None else made_by(), dtype, name="initial_value"
                 )
             self._dtype = value.dtype.base_dtype
-            self._shape = _declared(value, validate_shape, shape)
             self._variable = state.var_handle(
-                dtype=self._dtype, shape=self._shape, shared_name=name, name=scope or None
-            )
+                dtype=self._dtype, shape=_declared(value, validate_shape, shape), shared_name=name,
+                name=scope or None,
+            )  # fmt: skip
         self._initial_value = value
         with graph.name_scope("IsInitialized"):
-            self._is_initialized = state.var_is_initialized(self._variable)
+            state.var_is_initialized(self._variable)
         with graph.name_scope("Assign") as assign_scope, graph.colocate_with(None):
             self._initializer = state.assign_variable(
                 self._variable, guarded(value, name), name=assign_scope
@@ -605,9 +593,6 @@ class ResourceVariable(Variable):
 
     def _as_value(self, value: Any) -> Tensor:
         return convert_to_tensor(value, self._dtype)
-
-
-VariableV1 = Variable
 
 
 def _convert(

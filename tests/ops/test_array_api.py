@@ -392,3 +392,8 @@ def test_gradients_whatever_is_known_of_the_shape(build, expected, shape):
     (g,) = tf.gradients(build(p), [p])
     found = run(g, {p: np.arange(6.0).reshape(2, 3)}, times=3)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["S1", "U1"])
+def test_a_constant_of_no_strings_keeps_its_shape(kind):
+    assert tf.constant(np.zeros((0, 3), kind)).shape == (0, 3)

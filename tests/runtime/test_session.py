@@ -2,12 +2,14 @@
 
 import collections
 import gc
+import threading
 import weakref
 
 import numpy as np
 import pytest
 
 import headrace as tf
+from headrace.runtime import session as session_module
 
 RUNS = 3
 Pair = collections.namedtuple("Pair", "first second")
@@ -454,3 +456,15 @@ def test_op_type_nobody_defined_can_be_made_but_not_run(sess):
     op = tf.get_default_graph().create_op("Mystery", [], [tf.float32], name="what")
     with pytest.raises(tf.errors.NotFoundError, match="Mystery"):
         sess.run(op.outputs[0])
+
+
+def test_gpu_that_is_not_there_is_done_without_and_said_once(monkeypatch, caplog):
+    monkeypatch.setattr(session_module, "find_spec", lambda name: None)
+    monkeypatch.setattr(session_module, "_said", threading.Event())
+    with tf.device("/gpu:0"):
+        x = tf.constant(2.0) * 3.0
+    with tf.Session() as sess:
+        assert sess.run(x) == 6
+        assert sess.run(x + 1.0) == 7
+    assert [r.name for r in caplog.records] == ["headrace"]
+    assert "runs on the CPU" in caplog.text

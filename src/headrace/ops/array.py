@@ -18,7 +18,6 @@ from headrace.ops.joining import parallel_stack as parallel_stack
 from headrace.ops.joining import slice_op as slice_op
 from headrace.ops.joining import split as split
 from headrace.ops.joining import stack as stack
-from headrace.ops.joining import stack_converted as stack_converted
 from headrace.ops.joining import unstack as unstack
 from headrace.ops.shaping import broadcast_dynamic_shape as broadcast_dynamic_shape
 from headrace.ops.shaping import broadcast_gradient_args as broadcast_gradient_args

@@ -14,7 +14,8 @@ from headrace.graph import name_scope
 from headrace.indexed_slices import IndexedSlices
 from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, Spec, op, same_shape
-from headrace.ops.elementwise import is_floating, unary
+from headrace.ops.elementwise import unary
+from headrace.ops.operands import is_floating
 
 # -- casts -----------------------------------------------------------------------------------------
 

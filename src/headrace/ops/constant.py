@@ -105,7 +105,7 @@ def as_array(value: Any, dtype: DType | None) -> np.ndarray:
                 raise TypeError(f"Cannot convert {array.dtype} values to a string constant.")
             array = array.astype(dtype.numpy)
         elif array.dtype.kind in "US":
-            array = _strings(array.tolist())
+            array = strings(array)
         else:
             array = array.astype(as_dtype(array.dtype).numpy)  # a copy: the user may change his
         as_dtype(array.dtype)
@@ -127,7 +127,7 @@ def as_array(value: Any, dtype: DType | None) -> np.ndarray:
     if kind in "US" or (kind == "O" and array.size and isinstance(array.flat[0], (str, bytes))):
         if dtype is not None and dtype.kind != "S":
             raise TypeError(f"Expected {dtype.name}, but got {value!r} of type 'str'.")
-        return _strings(value)
+        return strings(value)
     if kind == "O":
         if value is None:
             raise ValueError("None values not supported.")
@@ -185,7 +185,8 @@ def _refuse_lossy(value: Any, array: np.ndarray, dtype: DType) -> None:
             )
 
 
-def _strings(value: Any) -> np.ndarray:
+def strings(value: Any) -> np.ndarray:
+    """The texts of a list or an array as an array of bytes, which are its objects."""
     array = np.array(value, object)
     flat = [v.encode() if isinstance(v, str) else v for v in array.ravel().tolist()]
     out = np.empty(len(flat), object)
@@ -207,23 +208,6 @@ def _convert_array(
     value: Any, dtype: Any = None, name: str | None = None, as_ref: bool = False
 ) -> Any:
     return constant(value, dtype, name=name or "Const")
-
-
-def _convert_list(
-    value: Any, dtype: Any = None, name: str | None = None, as_ref: bool = False
-) -> Any:
-    """A list with tensors in it is stacked; TensorFlow names that `packed`."""
-    if not _has_tensor(value):
-        return constant(value, dtype, name=name or "Const")
-    from headrace.ops.array import stack_converted
-
-    return stack_converted(value, dtype, name)
-
-
-def _has_tensor(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return any(_has_tensor(v) for v in value)
-    return hasattr(value, "_as_graph_element")
 
 
 def _convert_shape(
@@ -251,5 +235,4 @@ def _convert_dimension(
 
 register_tensor_conversion_function(TensorShape, _convert_shape, 90)
 register_tensor_conversion_function(Dimension, _convert_dimension, 90)
-register_tensor_conversion_function((list, tuple), _convert_list, 100)
 register_tensor_conversion_function(object, _convert_array, 200)

@@ -16,7 +16,8 @@ from headrace.conversion import convert_to_tensor
 from headrace.graph import name_scope
 from headrace.node import Tensor
 from headrace.opdef import OpDef, Spec, op
-from headrace.ops import array, linalg, math, matrix, reduce
+from headrace.ops import array, linalg, math, reduce
+from headrace.ops import matrix as matrices
 
 _TYPES = (dtypes.float16, dtypes.float32, dtypes.float64, *dtypes.COMPLEX)
 _SINGULAR = "Input matrix is not invertible."
@@ -49,7 +50,7 @@ def _square(x: Spec) -> shapes.Shape:
 
 
 def _h(x: Any) -> Tensor:
-    return matrix.adjoint(x)
+    return matrices.adjoint(x)
 
 
 def _mul(a: Any, b: Any, **flags: Any) -> Tensor:
@@ -131,7 +132,7 @@ def slogdet(input: Any, name: str | None = None) -> list[Tensor]:
 def logdet(matrix_: Any, name: str | None = None) -> Tensor:
     """The logarithms of the determinants of positive definite matrices [..., n, n]."""
     with name_scope(name, "logdet", [matrix_]):
-        diagonal = matrix.matrix_diag_part(cholesky(matrix_))
+        diagonal = matrices.matrix_diag_part(cholesky(matrix_))
         return 2.0 * reduce.reduce_sum(math.log(math.real(diagonal)), axis=[-1])
 
 
@@ -199,7 +200,7 @@ def _(op: Any, dx: Any) -> Any:
     x, turned, lower = op.outputs[0], op.attrs["adjoint"], op.attrs["lower"]
     db = _triangular_solve(a, dx, lower=lower, adjoint=not turned)
     da = -_mul(x, db, adjoint_b=True) if turned else -_mul(db, x, adjoint_b=True)
-    da = matrix.matrix_band_part(da, -1, 0) if lower else matrix.matrix_band_part(da, 0, -1)
+    da = matrices.matrix_band_part(da, -1, 0) if lower else matrices.matrix_band_part(da, 0, -1)
     return linalg.sum_batch(da, a, b), linalg.sum_batch(db, b, a)
 
 
@@ -234,8 +235,8 @@ def _(op: Any, dl: Any) -> Any:
     """As of a change that keeps the matrix self-adjoint (Murray 2016)."""
     l = op.outputs[0]  # noqa: E741
     middle = _mul(l, dl, adjoint_a=True)
-    middle = matrix.matrix_set_diag(middle, 0.5 * matrix.matrix_diag_part(middle))
-    middle = matrix.matrix_band_part(middle, -1, 0)
+    middle = matrices.matrix_set_diag(middle, 0.5 * matrices.matrix_diag_part(middle))
+    middle = matrices.matrix_band_part(middle, -1, 0)
     left = _triangular_solve(l, middle, adjoint=True)
     da = _h(_triangular_solve(l, _h(left), adjoint=True))
     return 0.5 * (da + _h(da))
@@ -274,14 +275,12 @@ def matrix_solve_ls(
         if l2_regularizer:
             ridge = array.ones(array.shape(gram)[:-1], a.dtype.base_dtype)
             factor = math.cast(l2_regularizer, a.dtype.base_dtype)
-            gram = gram + factor * matrix_module.matrix_diag(ridge)
+            gram = gram + factor * matrices.matrix_diag(ridge)
         chol = cholesky(gram)
         if tall:
             return cholesky_solve(chol, _mul(a, b, adjoint_a=True))
         return _mul(a, cholesky_solve(chol, b), adjoint_a=True)
 
-
-matrix_module = matrix  # the functions above have arguments of that name
 
 # -- eigenvalues and singular values ---------------------------------------------------------------
 
@@ -314,7 +313,7 @@ def _(a: Spec, *, compute_v: bool) -> Any:
 def _off_diagonal_inverse(gaps: Tensor) -> Tensor:
     """1 / gaps with zeros on the diagonal."""
     n = array.shape(gaps)[-1]
-    one = matrix_module.eye(n, dtype=gaps.dtype.base_dtype)
+    one = matrices.eye(n, dtype=gaps.dtype.base_dtype)
     return (1 - one) / (gaps + one)
 
 
@@ -325,13 +324,13 @@ def _(op: Any, de: Any, dv: Any) -> Any:
         e, v = op.outputs
         gaps = array.expand_dims(e, -2) - array.expand_dims(e, -1)
         inner = _off_diagonal_inverse(gaps) * _mul(v, dv, adjoint_a=True)
-        da = _mul(v, _mul(matrix_module.matrix_diag(de) + inner, v, adjoint_b=True))
+        da = _mul(v, _mul(matrices.matrix_diag(de) + inner, v, adjoint_b=True))
     else:
         _, v = _eig(a)
         da = _mul(v * array.expand_dims(de, -2), v, adjoint_b=True)
     # only the lower triangle is read, and stands for the upper one too
-    da = matrix_module.matrix_band_part(da + _h(da), -1, 0)
-    return matrix_module.matrix_set_diag(da, 0.5 * matrix_module.matrix_diag_part(da))
+    da = matrices.matrix_band_part(da + _h(da), -1, 0)
+    return matrices.matrix_set_diag(da, 0.5 * matrices.matrix_diag_part(da))
 
 
 def self_adjoint_eig(tensor: Any, name: str | None = None) -> tuple[Tensor, Tensor]:
@@ -395,7 +394,7 @@ def _(op: Any, ds: Any, du: Any, dv: Any) -> Any:
     row, column = array.expand_dims(s, -2), array.expand_dims(s, -1)
     f = _off_diagonal_inverse(row * row - column * column)
     uu, vv = _mul(u, du, adjoint_a=True), _mul(v, dv, adjoint_a=True)
-    core = f * (uu - _h(uu)) * row + column * (f * (vv - _h(vv))) + matrix_module.matrix_diag(ds)
+    core = f * (uu - _h(uu)) * row + column * (f * (vv - _h(vv))) + matrices.matrix_diag(ds)
     da = _mul(_mul(u, core), v, adjoint_b=True)
     da += _mul((du - _mul(u, uu)) / row, v, adjoint_b=True)  # outside the space that u spans
     return da + _mul(u, (dv - _mul(v, vv)) / row, adjoint_b=True)
@@ -451,9 +450,9 @@ def _(op: Any, dq: Any, dr: Any) -> Any:
         return _h(_triangular_solve(r, _h(x), lower=False))
 
     qdq, rdr = _mul(q, dq, adjoint_a=True), _mul(r, dr, adjoint_b=True)
-    inner = matrix_module.matrix_band_part(qdq - _h(qdq) + rdr - _h(rdr), -1, 0)
+    inner = matrices.matrix_band_part(qdq - _h(qdq) + rdr - _h(rdr), -1, 0)
     if a.dtype.is_complex:
-        inner = matrix_module.matrix_set_diag(inner, 0.5 * matrix_module.matrix_diag_part(inner))
+        inner = matrices.matrix_set_diag(inner, 0.5 * matrices.matrix_diag_part(inner))
     da = _mul(q, dr + over_r(inner))
     return da + over_r(dq - _mul(q, qdq))
 

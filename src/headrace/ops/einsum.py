@@ -13,8 +13,8 @@ from headrace.conversion import convert_to_tensor
 from headrace.graph import name_scope
 from headrace.node import Tensor
 from headrace.opdef import Spec, op
-from headrace.ops import array, linalg, math
-from headrace.ops.elementwise import is_floating
+from headrace.ops import array, math, reduce
+from headrace.ops.operands import is_floating
 
 # -- equations -------------------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ def _operand_gradient(op: Any, dy: Tensor, inputs: list[str], output: str, i: in
 def _sum_leading(g: Tensor, inner: int) -> Tensor:
     if g._dims is None:
         raise NotImplementedError("The gradient of an einsum with '...' needs known ranks.")
-    return linalg.reduce.reduce_sum(g, np.arange(len(g._dims) - inner))
+    return reduce.reduce_sum(g, np.arange(len(g._dims) - inner))
 
 
 def _sum_ellipsis(
@@ -154,8 +154,8 @@ def _sum_ellipsis(
     once = [at + extra + i for i, (h, w) in enumerate(zip(have[extra:], want, strict=True))
             if w == 1 and h != 1]  # fmt: skip
     if once:
-        g = linalg.reduce.reduce_sum(g, once, keepdims=True)
-    return linalg.reduce.reduce_sum(g, axes) if axes else g
+        g = reduce.reduce_sum(g, once, keepdims=True)
+    return reduce.reduce_sum(g, axes) if axes else g
 
 
 def _repeat(g: Tensor, x: Tensor, kept: str, mine: str) -> Tensor:

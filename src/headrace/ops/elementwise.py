@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from headrace import dtypes, shapes
 from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, Spec, broadcast_shape, op, same_shape
@@ -103,13 +101,3 @@ def function(definition: OpDef, name: str, doc: str, default: str | None = None)
     made.__name__ = made.__qualname__ = name
     made.__doc__ = doc
     return made
-
-
-def is_floating(x: Any) -> bool:
-    """Whether an array's elements are real floating numbers (bfloat16's kind is V)."""
-    return x.dtype.kind in "fV"
-
-
-def is_known(x: Any) -> bool:
-    """Whether an operand is an array of the host, which may be looked into, rather than traced."""
-    return isinstance(x, (np.ndarray, np.generic))

@@ -82,7 +82,7 @@ def _(x: Spec, indices: Spec, axis: Spec, *, batch_dims: int) -> Shape:
 @_gather.def_gradient
 def _(op: Any, dy: Any) -> Any:
     params, indices, axis = op.inputs
-    at = axis_of(Spec(axis.dtype, axis._dims, axis))
+    at = axis_of(axis)
     if at == 0 and not op.attrs["batch_dims"]:
         return _rows_of(params, indices, dy), None, None
     return _ungathered(op, dy, at), None, None
@@ -154,7 +154,7 @@ def gather(
     del validate_indices
     if axis is None:
         axis = batch_dims
-    along = axis if not isinstance(axis, Tensor) else axis_of(Spec(axis.dtype, axis._dims, axis))
+    along = axis_of(axis) if isinstance(axis, Tensor) else axis
     if along is not None and int(along) == 0 and not batch_dims and hasattr(params, "handle"):
         return params.sparse_read(indices, name=name)
     return _gather(params, indices, axis, batch_dims=int(batch_dims), name=name)
@@ -301,7 +301,7 @@ def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: Any =
             )
         at = 0 if axis is None else axis
         if isinstance(at, Tensor):
-            known = axis_of(Spec(at.dtype, at._dims, at))
+            known = axis_of(at)
             at = at if known is None else known
         dims = None if isinstance(at, Tensor) else tensor._dims
         if dims is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
-from headrace.conversion import convert_to_tensor
+from headrace.conversion import convert_to_tensor, register_tensor_conversion_function
 from headrace.dtypes import DType
 from headrace.folding import Spec, constant_value
 from headrace.graph import name_scope
@@ -93,7 +93,7 @@ def _(xs: list[Spec], axis: Spec) -> Shape:
 @_concat.def_gradient
 def _(op: Any, dy: Any) -> Any:
     xs, axis = op.arguments
-    at = axis_of(Spec(axis.dtype, axis._dims, axis))
+    at = axis_of(axis)
     rank = next((len(x._dims) for x in xs if x._dims is not None), None)
     if at is not None and rank is not None:
         sizes = [None if x._dims is None else x._dims[at % rank] for x in xs]
@@ -187,17 +187,24 @@ def stack(values: Any, axis: int = 0, name: str = "stack") -> Tensor:
     return _pack(list(values), axis=int(axis), name=name)
 
 
-def stack_converted(value: Sequence[Any], dtype: DType | None, name: str | None) -> Tensor:
+def _convert_list(
+    value: Any, dtype: Any = None, name: str | None = None, as_ref: bool = False
+) -> Any:
     """A nested list with tensors in it, stacked; what is no tensor becomes a constant.
 
     TypeError if the tensors are of two types.
     """
     found = _dtype_within(value)
+    if found is None:
+        return constant(value, dtype, name=name or "Const")
     if dtype is None:
         dtype = found
     elif found is not dtype:
         value = _cast_within(value, dtype)
-    return _stack_nested(value, dtype, name or "packed")  # type: ignore[arg-type]
+    return _stack_nested(value, dtype, name or "packed")  # TensorFlow's name for it
+
+
+register_tensor_conversion_function((list, tuple), _convert_list, 100)
 
 
 def _dtype_within(value: Any) -> DType | None:
@@ -507,7 +514,7 @@ def _(op: Any, dy: Any) -> Any:
 
 def _room_around(op: Any) -> np.ndarray | None:
     """What the gradient of a Slice is padded with, if it is known already."""
-    begin = Spec(op.inputs[1].dtype, op.inputs[1]._dims, op.inputs[1]).value
+    begin = constant_value(op.inputs[1])
     whole, part = op.inputs[0]._dims, op.outputs[0]._dims
     if begin is None or not shapes.is_full(whole) or not shapes.is_full(part):
         return None
@@ -581,6 +588,6 @@ def _(op: Any, dy: Any) -> Any:
 def unpadded(op: Any, dy: Any) -> Tensor:
     """What a padded array keeps of x: the gradient of Pad, PadV2."""
     x, paddings = op.inputs[:2]
-    room = Spec(paddings.dtype, paddings._dims, paddings).value
+    room = constant_value(paddings)
     begin = reshape(slice_op(paddings, [0, 0], [-1, 1]), [-1]) if room is None else room[:, 0]
     return slice_op(dy, begin, shape(x, out_type=paddings.dtype))

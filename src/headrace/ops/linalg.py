@@ -6,6 +6,7 @@ Diagonals and triangles are in `matrix.py`, decompositions in `decompose.py`, Ei
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from headrace.conversion import convert_to_tensor
 from headrace.graph import name_scope
 from headrace.node import Tensor
 from headrace.opdef import REGISTRY, Spec, op
-from headrace.ops import array, math, reduce
-from headrace.ops.elementwise import is_floating
+from headrace.ops import array, gather, math, partition, reduce
+from headrace.ops.operands import either, is_floating
 
 # -- products of matrices --------------------------------------------------------------------------
 
@@ -64,20 +65,28 @@ def _(a: Spec, b: Spec, *, transpose_a: bool, transpose_b: bool, **_: Any) -> sh
 
 @_matmul.def_gradient
 def _(op: Any, dz: Any) -> Any:
+    def multiply(x: Any, y: Any, turn_x: bool, turn_y: bool, dz_is_x: bool) -> Tensor:
+        return _matmul(
+            x, y, transpose_a=turn_x, transpose_b=turn_y, grad_a=not dz_is_x, grad_b=dz_is_x
+        )
+
     a, b = (math.conj(t) for t in op.inputs)
-    turned = op.attrs["transpose_a"], op.attrs["transpose_b"]
-    if turned == (False, False):
-        da = _matmul(dz, b, transpose_b=True, grad_b=True)
-        db = _matmul(a, dz, transpose_a=True, grad_a=True)
-    elif turned == (False, True):
-        da = _matmul(dz, b, grad_b=True)
-        db = _matmul(dz, a, transpose_a=True, grad_b=True)
-    elif turned == (True, False):
-        da = _matmul(b, dz, transpose_b=True, grad_a=True)
-        db = _matmul(a, dz, grad_a=True)
-    else:
-        da = _matmul(b, dz, transpose_a=True, transpose_b=True, grad_a=True)
-        db = _matmul(dz, a, transpose_a=True, transpose_b=True, grad_b=True)
+    return _factors(multiply, a, b, dz, op.attrs["transpose_a"], op.attrs["transpose_b"])
+
+
+def _factors(
+    multiply: Callable[..., Tensor], a: Any, b: Any, dz: Any, turn_a: bool, turn_b: bool
+) -> tuple[Tensor, Tensor]:
+    """The gradients for the factors of a product, dz by b and a by dz, turned as the factors are.
+
+    They are made by `multiply(x, y, turn_x, turn_y, whether x is dz)`.
+    """
+    da = (
+        multiply(b, dz, turn_b, True, False) if turn_a else multiply(dz, b, False, not turn_b, True)
+    )
+    db = (
+        multiply(dz, a, True, turn_a, True) if turn_b else multiply(a, dz, not turn_a, False, False)
+    )
     return da, db
 
 
@@ -115,20 +124,11 @@ def _batch_matmul_shape(x: Spec, y: Spec, *, adj_x: bool, adj_y: bool, **_: Any)
 
 
 def _batch_matmul_gradient(op: Any, dz: Any) -> Any:
+    def multiply(x: Any, y: Any, turn_x: bool, turn_y: bool, dz_is_x: bool) -> Tensor:
+        return _batch_matmul(x, y, adj_x=turn_x, adj_y=turn_y, grad_x=not dz_is_x, grad_y=dz_is_x)
+
     x, y = op.inputs
-    turned = op.attrs["adj_x"], op.attrs["adj_y"]
-    if turned == (False, False):
-        dx = _batch_matmul(dz, y, adj_y=True, grad_y=True)
-        dy = _batch_matmul(x, dz, adj_x=True, grad_x=True)
-    elif turned == (False, True):
-        dx = _batch_matmul(dz, y, grad_y=True)
-        dy = _batch_matmul(dz, x, adj_x=True, grad_y=True)
-    elif turned == (True, False):
-        dx = _batch_matmul(y, dz, adj_y=True, grad_x=True)
-        dy = _batch_matmul(x, dz, grad_x=True)
-    else:
-        dx = _batch_matmul(y, dz, adj_x=True, adj_y=True, grad_x=True)
-        dy = _batch_matmul(dz, x, adj_x=True, adj_y=True, grad_y=True)
+    dx, dy = _factors(multiply, x, y, dz, op.attrs["adj_x"], op.attrs["adj_y"])
     return sum_batch(dx, x, y), sum_batch(dy, y, x)
 
 
@@ -330,11 +330,10 @@ def _as_matrix(a: Tensor, axes: Any, second: bool) -> tuple[Tensor, Any, Any]:
         shape = array.shape(a)
         rank = array.rank(a)
         axes = convert_to_tensor(axes, dtype=dtypes.int32, name="axes")
-        axes = REGISTRY["Select"](math.greater_equal(axes, 0), axes, axes + rank)
-        free, _ = REGISTRY["ListDiff"](array.range(rank), axes, out_idx=dtypes.int32)
-    gather = REGISTRY["GatherV2"]
-    outer_sizes = gather(shape, free, 0)
-    inner_sizes = gather(shape, axes, 0)
+        axes = gather.where(math.greater_equal(axes, 0), axes, axes + rank)
+        free, _ = partition.setdiff1d(array.range(rank), axes)
+    outer_sizes = gather.gather(shape, free)
+    inner_sizes = gather.gather(shape, axes)
     outer, inner = reduce.reduce_prod(outer_sizes), reduce.reduce_prod(inner_sizes)
     order = array.concat([axes, free] if second else [free, axes], 0)
     wanted = array.stack([inner, outer] if second else [outer, inner])
@@ -386,7 +385,7 @@ def norm(
     `ord` is "euclidean", 1, 2, inf or another positive number; of matrices "euclidean" or "fro",
     1, 2 or inf.
     """
-    keep = bool(reduce._either("keepdims", keepdims, "keep_dims", keep_dims))
+    keep = bool(either("keepdims", keepdims, "keep_dims", keep_dims))
     of_matrix = isinstance(axis, (list, tuple)) and len(axis) == 2
     if of_matrix:
         axis = tuple(axis)

@@ -17,92 +17,38 @@ from headrace.ops import bitwise
 from headrace.ops.cast import cast, complex_abs, conj
 from headrace.ops.cast import imag as imag
 from headrace.ops.cast import real as real
-from headrace.ops.curves import (
-    acos as acos,
-)
-from headrace.ops.curves import (
-    acosh as acosh,
-)
-from headrace.ops.curves import (
-    asin as asin,
-)
-from headrace.ops.curves import (
-    asinh as asinh,
-)
-from headrace.ops.curves import (
-    atan as atan,
-)
-from headrace.ops.curves import (
-    atanh as atanh,
-)
-from headrace.ops.curves import (
-    cos as cos,
-)
-from headrace.ops.curves import (
-    cosh as cosh,
-)
-from headrace.ops.curves import (
-    exp as exp,
-)
-from headrace.ops.curves import (
-    expm1 as expm1,
-)
-from headrace.ops.curves import (
-    log as log,
-)
-from headrace.ops.curves import (
-    log1p as log1p,
-)
-from headrace.ops.curves import (
-    reciprocal as reciprocal,
-)
-from headrace.ops.curves import (
-    rsqrt as rsqrt,
-)
-from headrace.ops.curves import (
-    sigmoid as sigmoid,
-)
-from headrace.ops.curves import (
-    sin as sin,
-)
-from headrace.ops.curves import (
-    sinh as sinh,
-)
-from headrace.ops.curves import (
-    sqrt as sqrt,
-)
-from headrace.ops.curves import (
-    tan as tan,
-)
-from headrace.ops.curves import (
-    tanh as tanh,
-)
-from headrace.ops.elementwise import (
-    SIGNED,
-    binary,
-    compare,
-    function,
-    is_floating,
-    is_known,
-    unary,
-)
+from headrace.ops.curves import acos as acos
+from headrace.ops.curves import acosh as acosh
+from headrace.ops.curves import asin as asin
+from headrace.ops.curves import asinh as asinh
+from headrace.ops.curves import atan as atan
+from headrace.ops.curves import atanh as atanh
+from headrace.ops.curves import cos as cos
+from headrace.ops.curves import cosh as cosh
+from headrace.ops.curves import exp as exp
+from headrace.ops.curves import expm1 as expm1
+from headrace.ops.curves import log as log
+from headrace.ops.curves import log1p as log1p
+from headrace.ops.curves import reciprocal as reciprocal
+from headrace.ops.curves import rsqrt as rsqrt
+from headrace.ops.curves import sigmoid as sigmoid
+from headrace.ops.curves import sin as sin
+from headrace.ops.curves import sinh as sinh
+from headrace.ops.curves import sqrt as sqrt
+from headrace.ops.curves import tan as tan
+from headrace.ops.curves import tanh as tanh
+from headrace.ops.elementwise import SIGNED, binary, compare, function, unary
+from headrace.ops.operands import demand, is_floating
 from headrace.ops.sums import accumulate_n as accumulate_n
 from headrace.ops.sums import add_n as add_n
-from headrace.xp import numpy as host
 
 _CURVED = dtypes.DIFFERENTIABLE
 
 # -- arithmetic ------------------------------------------------------------------------------------
 
 
-def _demand(xp: Any, holds: Any, message: str) -> None:
-    """Refuse unless all of `holds`; at once if it does not depend on what is traced."""
-    place = host if is_known(holds) else xp
-    place.check(place.all(holds), message)
-
-
 def _whole(xp: Any, y: Any) -> None:
-    _demand(xp, y != 0, "Integer division by zero")
+    demand(xp, y != 0, "Integer division by zero")
 
 
 def _floor_div_kernel(xp: Any, x: Any, y: Any) -> Any:
@@ -145,7 +91,7 @@ def _mul_no_nan_kernel(xp: Any, x: Any, y: Any) -> Any:
 
 def _pow_kernel(xp: Any, x: Any, y: Any) -> Any:
     if x.dtype.kind == "i":
-        _demand(xp, y >= 0, "Integers to negative integer powers are not allowed")
+        demand(xp, y >= 0, "Integers to negative integer powers are not allowed")
     return xp.power(x, y)
 
 

@@ -18,6 +18,7 @@ from headrace.node import Tensor
 from headrace.opdef import OpDef, Spec, op, same_shape, scalar_shape
 from headrace.ops import array, gather, linalg, math, reduce
 from headrace.ops.constant import constant
+from headrace.ops.operands import wide
 from headrace.ops.random import random_uniform
 from headrace.shapes import Shape, TensorShape
 
@@ -265,8 +266,8 @@ def _(x: Spec, b: Spec, *, data_format: str) -> Shape:
 def _bias_add_grad(xp: Any, dy: Any, *, data_format: str = "NHWC") -> Any:
     channel = _channel_axis(dy.ndim, data_format)
     axes = tuple(i for i in range(dy.ndim) if i != channel)
-    wide = dtypes.as_dtype(dy.dtype).is_floating and dy.dtype.itemsize == 2
-    return xp.sum(dy, axes, dtype="float32" if wide else dy.dtype).astype(dy.dtype)
+    y = wide(dy)
+    return xp.sum(y, axes, dtype=y.dtype).astype(dy.dtype)
 
 
 @_bias_add_grad.def_infer
@@ -326,9 +327,7 @@ def relu_layer(x: Any, weights: Any, biases: Any, name: str | None = None) -> Te
 
 @op("L2Loss", "t: T -> output: T", T=dtypes.FLOATS)
 def _l2_loss(xp: Any, x: Any) -> Any:
-    flat = x.reshape(-1)
-    if x.dtype.itemsize == 2:
-        flat = flat.astype("float32")
+    flat = wide(x.reshape(-1))
     return (xp.dot(flat, flat) / 2).astype(x.dtype)
 
 

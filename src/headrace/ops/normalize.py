@@ -12,6 +12,7 @@ from headrace.indexed_slices import IndexedSlices
 from headrace.node import Tensor
 from headrace.ops import array, gather, math, nn, reduce
 from headrace.ops.constant import constant
+from headrace.ops.operands import either
 
 # -- moments ---------------------------------------------------------------------------------------
 
@@ -26,7 +27,7 @@ def moments(
 ) -> tuple[Tensor, Tensor]:
     """Mean and variance over `axes`; in float16 worked out in float32. `shift` does nothing."""
     del shift
-    keep = _either("keepdims", keepdims, "keep_dims", keep_dims)
+    keep = either("keepdims", keepdims, "keep_dims", keep_dims)
     with name_scope(name, "moments", [x, axes]):
         x = convert_to_tensor(x, name="x")
         narrow = x.dtype.base_dtype is dtypes.float16
@@ -46,7 +47,7 @@ def weighted_moments(
     keepdims: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Mean and variance over `axes`, each element counted `frequency_weights` times."""
-    keep = _either("keepdims", keepdims, "keep_dims", keep_dims)
+    keep = either("keepdims", keepdims, "keep_dims", keep_dims)
     with name_scope(name, "weighted_moments", [x, frequency_weights, axes]):
         x = convert_to_tensor(x, name="x")
         weights = convert_to_tensor(frequency_weights, name="frequency_weights")
@@ -73,14 +74,6 @@ def _finish(
     return mean, variance
 
 
-def _either(name: str, value: Any, old_name: str, old: Any) -> Any:
-    if old is None:
-        return value
-    if value is not None:
-        raise ValueError(f"Cannot specify both {old_name!r} and {name!r}.")
-    return old
-
-
 def sufficient_statistics(
     x: Any,
     axes: Any,
@@ -90,7 +83,7 @@ def sufficient_statistics(
     keepdims: bool | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """(number of elements, sum, sum of squares, shift) over `axes`; the sums are of x - shift."""
-    keep = _either("keepdims", keepdims, "keep_dims", keep_dims)
+    keep = either("keepdims", keepdims, "keep_dims", keep_dims)
     axes = sorted(set(axes))
     with name_scope(name, "sufficient_statistics", [x, shift]):
         x = convert_to_tensor(x, name="x")
@@ -178,7 +171,7 @@ def l2_normalize(
     x: Any, axis: Any = None, epsilon: float = 1e-12, name: str | None = None, dim: Any = None
 ) -> Tensor:
     """x / sqrt(max(sum x², epsilon)) along an axis, or over all of x."""
-    axis = _either("axis", axis, "dim", dim)
+    axis = either("axis", axis, "dim", dim)
     with name_scope(name, "l2_normalize", [x]) as scope:
         x = convert_to_tensor(x, name="x")
         total = reduce.reduce_sum(math.square(x), axis, keepdims=True)

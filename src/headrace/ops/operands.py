@@ -1,17 +1,19 @@
-"""What definitions ask of their operands: shapes that agree, sizes and axes given as values.
+"""What definitions ask of their operands: shapes that agree, sizes and axes given as values, what
+must hold of values; and of arguments that have an old name too.
 
 ValueErrors are for shape rules, which `opdef.py` completes with the op's name and input shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from headrace import shapes
-from headrace.folding import Spec
+from headrace.folding import Spec, constant_value
+from headrace.node import Tensor
 from headrace.shapes import Shape
 from headrace.xp import numpy as host
 
@@ -63,9 +65,9 @@ def divide_size(size: int | None, by: int) -> int | None:
     return size // by
 
 
-def axis_of(axis: Spec) -> int | None:
+def axis_of(axis: Spec | Tensor) -> int | None:
     """The number that an axis operand holds; None if it is not known yet."""
-    value = axis.value
+    value = axis.value if isinstance(axis, Spec) else constant_value(axis)
     return None if value is None else int(value.reshape(()))
 
 
@@ -78,6 +80,27 @@ def checked_axis(axis: int, rank: int) -> int:
     return axis % rank
 
 
+def is_floating(x: Any) -> bool:
+    """Whether an array's elements are real floating numbers (bfloat16's kind is V)."""
+    return x.dtype.kind in "fV"
+
+
+def wide(x: Any) -> Any:
+    """Sixteen-bit floats as float32, in which they are added up; anything else as it is."""
+    return x.astype(np.float32) if is_floating(x) and x.dtype.itemsize == 2 else x
+
+
+def is_known(x: Any) -> bool:
+    """Whether an operand is an array of the host, which may be looked into, rather than traced."""
+    return isinstance(x, (np.ndarray, np.generic))
+
+
+def demand(xp: Any, holds: Any, message: Callable[[], str] | str) -> None:
+    """Refuse unless all of `holds`; at once if it does not depend on what is traced."""
+    place = host if is_known(holds) else xp
+    place.check(place.all(holds), message)
+
+
 def check_indices(xp: Any, indices: Any, n: int, what: str = "indices") -> None:
     """InvalidArgumentError unless all indices are in [0, n)."""
 
@@ -85,7 +108,7 @@ def check_indices(xp: Any, indices: Any, n: int, what: str = "indices") -> None:
         i, at = _first_bad((indices < 0) | (indices >= n))
         return f"{what}{at} = {np.ravel(indices)[i]} is not in [0, {n})"
 
-    xp.check(xp.all((indices >= 0) & (indices < n)), message)
+    demand(xp, (indices >= 0) & (indices < n), message)
 
 
 def check_places(xp: Any, indices: Any, sizes: Sequence[int], what: str) -> None:
@@ -97,10 +120,17 @@ def check_places(xp: Any, indices: Any, sizes: Sequence[int], what: str) -> None
         return f"indices{at} = [{place}] does not index into {what}"
 
     limits = np.array(sizes[: indices.shape[-1]], np.int64)
-    xp.check(xp.all((indices >= 0) & (indices < limits)), message)
+    demand(xp, (indices >= 0) & (indices < limits), message)
 
 
 def _first_bad(bad: Any) -> tuple[int, str]:
     i = int(np.argmax(bad))
     at = ",".join(str(k) for k in np.unravel_index(i, bad.shape))
     return i, f"[{at}]" if at else ""
+
+
+def either(name: str, value: Any, old_name: str, old: Any) -> Any:
+    """The argument that was given under its name or its old one; ValueError if under both."""
+    if value is not None and old is not None:
+        raise ValueError(f"Cannot specify both '{old_name}' and '{name}'.")
+    return old if value is None else value

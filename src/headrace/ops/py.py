@@ -17,6 +17,7 @@ from headrace.conversion import convert_to_tensor
 from headrace.graph import name_scope
 from headrace.node import Operation, Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, Spec, op
+from headrace.ops.constant import strings
 from headrace.shapes import Shape, TensorShape, as_shape
 
 _counter = itertools.count()
@@ -54,12 +55,7 @@ def _own(value: Any) -> Any:
 
 def _as_array(value: Any) -> np.ndarray:
     array = np.asarray(value)
-    if array.dtype.kind in "SU":
-        texts = [v.encode() if isinstance(v, str) else v for v in array.ravel().tolist()]
-        flat = np.empty(len(texts), object)
-        flat[:] = texts
-        return flat.reshape(array.shape)
-    return array
+    return strings(array) if array.dtype.kind in "SU" else array
 
 
 def _listed(result: Any) -> list[Any]:
@@ -79,10 +75,10 @@ def _c_name(dtype: Any) -> str:
 # -- py_func ---------------------------------------------------------------------------------------
 
 
-def _python_op(name: str, *, exact: bool, pure: bool) -> OpDef:
+def _python_op(name: str, *, exact: bool) -> OpDef:
     """A host op that calls a Python function; `exact` asks for results of exactly the types."""
 
-    @op(name, "input: *Tin -> output: *Tout", host=True, pure=pure)
+    @op(name, "input: *Tin -> output: *Tout", host=True, pure=False)
     def made(
         xp: Any, inputs: Any, *, token: str, Tout: Any, _py_function: Any
     ) -> tuple[np.ndarray, ...]:
@@ -131,9 +127,9 @@ class _EagerArray(np.ndarray):
         return array if array.ndim else array[()]
 
 
-_py_func = _python_op("PyFunc", exact=True, pure=False)
-_py_func_stateless = _python_op("PyFuncStateless", exact=True, pure=False)
-_eager_py_func = _python_op("EagerPyFunc", exact=False, pure=False)
+_py_func = _python_op("PyFunc", exact=True)
+_py_func_stateless = _python_op("PyFuncStateless", exact=True)
+_eager_py_func = _python_op("EagerPyFunc", exact=False)
 
 
 def _apply(

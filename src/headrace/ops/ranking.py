@@ -178,7 +178,7 @@ def _turned(dtype: Any) -> Any:
 
 def _descending(values: Tensor, axis: int, which: int) -> Tensor:
     k = array.shape(values)[axis]
-    array.rank(values)
+    array.rank(values)  # of no use, but TensorFlow's graph has it
     rank = values.shape.ndims
     if axis == -1 or (rank is not None and axis == rank - 1):
         return top_k(values, k)[which]

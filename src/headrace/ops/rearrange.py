@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from headrace import dtypes, shapes
-from headrace.folding import Spec
+from headrace.folding import Spec, constant_value
 from headrace.node import Tensor
 from headrace.opdef import op
 from headrace.ops import array, reduce
@@ -80,7 +80,7 @@ def _(x: Spec, multiples: Spec) -> Shape:
 @_tile.def_gradient
 def _(op: Any, dy: Any) -> Any:
     x, multiples = op.inputs
-    times = Spec(multiples.dtype, multiples._dims, multiples).value
+    times = constant_value(multiples)
     if shapes.is_full(x._dims) and times is not None:
         pairs = [int(v) for k, d in zip(times, x._dims, strict=True) for v in (k, d)]
         split = array.reshape(dy, pairs)

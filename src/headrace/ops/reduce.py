@@ -16,7 +16,7 @@ from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, OpDef, Spec, op
 from headrace.ops import array, math
 from headrace.ops.constant import constant
-from headrace.ops.elementwise import is_floating
+from headrace.ops.operands import checked_axis, either, wide
 from headrace.xp import numpy as host
 
 # -- what reductions share -------------------------------------------------------------------------
@@ -32,11 +32,6 @@ def _axes_of(x: Any, axes: Any) -> tuple[int, ...]:
             lambda a=a: f"Invalid reduction dimension ({a} for input with {rank} dimension(s)",
         )
     return tuple(sorted(a % rank for a in found))
-
-
-def _wide(x: Any) -> Any:
-    """Sixteen-bit floats as float32, in which they are added up."""
-    return x.astype(np.float32) if is_floating(x) and x.dtype.itemsize == 2 else x
 
 
 def _reduced_shape(x: Spec, axes: Spec, keep_dims: bool) -> shapes.Shape:
@@ -131,12 +126,12 @@ def _reduced_count(op: Any) -> Any:
 
 
 def _sum_kernel(xp: Any, x: Any, axes: Any, keep: bool) -> Any:
-    x = _wide(x)
+    x = wide(x)
     return xp.sum(x, axis=axes, keepdims=keep, dtype=x.dtype)
 
 
 def _mean_kernel(xp: Any, x: Any, axes: Any, keep: bool) -> Any:
-    x = _wide(x)
+    x = wide(x)
     total = xp.sum(x, axis=axes, keepdims=keep, dtype=x.dtype)
     n = shapes.product(x.shape[a] for a in axes)
     if x.dtype.kind not in "iu":
@@ -145,10 +140,9 @@ def _mean_kernel(xp: Any, x: Any, axes: Any, keep: bool) -> Any:
 
 
 def _prod_kernel(xp: Any, x: Any, axes: Any, keep: bool) -> Any:
-    x = _wide(x)
-    return np.asarray(xp.prod(x, axis=axes, keepdims=keep, dtype=x.dtype), object) if (
-        x.dtype == object
-    ) else xp.prod(x, axis=axes, keepdims=keep, dtype=x.dtype)  # fmt: skip
+    x = wide(x)
+    y = xp.prod(x, axis=axes, keepdims=keep, dtype=x.dtype)
+    return np.asarray(y, object) if x.dtype == object else y
 
 
 def _extreme_kernel(function: str, sign: int) -> Callable[..., Any]:
@@ -169,7 +163,7 @@ def _extreme(dtype: Any, sign: int) -> Any:
 
 
 def _euclidean_kernel(xp: Any, x: Any, axes: Any, keep: bool) -> Any:
-    return xp.sqrt(_sum_kernel(xp, xp.square(xp.abs(_wide(x))), axes, keep))
+    return xp.sqrt(_sum_kernel(xp, xp.square(xp.abs(wide(x))), axes, keep))
 
 
 def _prod_gradient(op: Any, dy: Any) -> Any:
@@ -222,12 +216,6 @@ _euclidean_norm = _reduction(
 )
 
 
-def _either(name: str, value: Any, old_name: str, old: Any) -> Any:
-    if old is not None and value is not None:
-        raise ValueError(f"Cannot specify both '{old_name}' and '{name}'.")
-    return value if old is None else old
-
-
 def _axes(x: Any, axis: Any) -> Any:
     """The axes as an operand: all there are if none is given."""
     if axis is not None:
@@ -247,8 +235,8 @@ def _function(definition: OpDef, name: str, doc: str) -> Callable[..., Tensor]:
         reduction_indices: Any = None,
         keep_dims: Any = None,
     ) -> Tensor:
-        axis = _either("axis", axis, "reduction_indices", reduction_indices)
-        keep = bool(_either("keepdims", keepdims, "keep_dims", keep_dims))
+        axis = either("axis", axis, "reduction_indices", reduction_indices)
+        keep = bool(either("keepdims", keepdims, "keep_dims", keep_dims))
         y = definition(input_tensor, _axes(input_tensor, axis), keep_dims=keep, name=name)
         if axis is None and not keep:
             y.set_shape(())
@@ -288,8 +276,8 @@ def reduce_logsumexp(
     keep_dims: Any = None,
 ) -> Tensor:
     """log Σ eˣ along axes, or of all elements, without overflow."""
-    axis = _either("axis", axis, "reduction_indices", reduction_indices)
-    keep = bool(_either("keepdims", keepdims, "keep_dims", keep_dims))
+    axis = either("axis", axis, "reduction_indices", reduction_indices)
+    keep = bool(either("keepdims", keepdims, "keep_dims", keep_dims))
     with name_scope(name, "ReduceLogSumExp", [input_tensor]) as scope:
         x = convert_to_tensor(input_tensor)
         top = reduce_max(x, axis, keepdims=True)
@@ -298,7 +286,7 @@ def reduce_logsumexp(
         total = reduce_sum(math.exp(math.subtract(x, top)), axis, keepdims=keep)
         result = math.log(total)
         if not keep:
-            top = array.reshape(top, REGISTRY["Shape"](result))
+            top = array.reshape(top, array.shape(result, optimize=False))
         return math.add(result, top, name=scope)
 
 
@@ -341,9 +329,9 @@ def count_nonzero(
     input: Any = None,
 ) -> Tensor:
     """How many elements along axes are not zero (not empty, for strings)."""
-    axis = _either("axis", axis, "reduction_indices", reduction_indices)
-    keep = bool(_either("keepdims", keepdims, "keep_dims", keep_dims))
-    x = _either("input", input, "input_tensor", input_tensor)
+    axis = either("axis", axis, "reduction_indices", reduction_indices)
+    keep = bool(either("keepdims", keepdims, "keep_dims", keep_dims))
+    x = either("input", input, "input_tensor", input_tensor)
     with name_scope(name, "count_nonzero", [x]):
         x = convert_to_tensor(x, name="input")
         if not x.dtype.is_bool:
@@ -357,11 +345,7 @@ def count_nonzero(
 
 def _position(name: str) -> OpDef:
     def run(xp: Any, x: Any, axis: Any, *, output_type: DType = dtypes.int64) -> Any:
-        a, rank = int(np.reshape(axis, ())), x.ndim
-        host.check(
-            -rank <= a < rank,
-            lambda: f"Expected dimension in the range [{-rank}, {rank}), but got {a}",
-        )
+        a = checked_axis(int(np.reshape(axis, ())), x.ndim)
         return getattr(xp, name.lower())(x, axis=a).astype(output_type.numpy)
 
     made = op(
@@ -404,7 +388,7 @@ def _position_function(definition: OpDef, name: str, doc: str) -> Callable[..., 
         dimension: Any = None,
         output_type: Any = dtypes.int64,
     ) -> Tensor:
-        axis = _either("axis", axis, "dimension", dimension)
+        axis = either("axis", axis, "dimension", dimension)
         axis = 0 if axis is None else axis
         return definition(input, axis, output_type=as_dtype(output_type), name=name)
 
@@ -441,15 +425,15 @@ def _scan(name: str, kernel: str, start: int) -> OpDef:
             -rank <= a < rank,
             lambda: f"ScanOp: Expected scan axis in the range [{-rank}, {rank}), but got {a}",
         )
-        wide = _wide(x)
+        summed = wide(x)
         if reverse:
-            wide = xp.flip(wide, a)
+            summed = xp.flip(summed, a)
         if exclusive and x.shape[a]:
             shape = list(x.shape)
             shape[a] = 1
-            first = xp.full(shape, start, wide.dtype)
-            wide = xp.concatenate([first, xp.take(wide, np.arange(x.shape[a] - 1), a)], a)
-        y = getattr(xp, kernel)(wide, axis=a, dtype=wide.dtype)
+            first = xp.full(shape, start, summed.dtype)
+            summed = xp.concatenate([first, xp.take(summed, np.arange(x.shape[a] - 1), a)], a)
+        y = getattr(xp, kernel)(summed, axis=a, dtype=summed.dtype)
         return (xp.flip(y, a) if reverse else y).astype(x.dtype)
 
     made = op(

@@ -16,9 +16,10 @@ from headrace.conversion import convert_to_tensor
 from headrace.dtypes import as_dtype
 from headrace.graph import name_scope
 from headrace.node import Tensor
-from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, OpDef, Spec, op
+from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, Spec, op
 from headrace.ops import array, math, reduce
-from headrace.ops.elementwise import is_floating, is_known
+from headrace.ops.gather import gather
+from headrace.ops.operands import is_floating, is_known
 from headrace.xp import numpy as host
 
 _SEGMENT_IDS = (dtypes.int16, dtypes.int32, dtypes.int64)
@@ -136,13 +137,9 @@ _segment_max = _by_sorted_ids("Max", dtypes.REALS)
 _segment_min = _by_sorted_ids("Min", dtypes.REALS)
 
 
-def _gather(params: Any, indices: Any) -> Any:
-    return REGISTRY["GatherV2"](params, indices, np.int32(0))
-
-
 @_segment_sum.def_gradient
 def _(op: Any, dy: Any) -> Any:
-    return _gather(dy, op.inputs[1]), None
+    return gather(dy, op.inputs[1]), None
 
 
 @_segment_mean.def_gradient
@@ -150,7 +147,7 @@ def _(op: Any, dy: Any) -> Any:
     x, ids = op.inputs
     ones = array.ones(array.expand_dims(array.shape(ids)[0], 0), dy.dtype.base_dtype)
     counts = math.maximum(_segment_sum(ones, ids), 1)
-    return _gather(dy / _as_column(counts, x), ids), None
+    return gather(dy / _as_column(counts, x), ids), None
 
 
 def _as_column(per_segment: Any, data: Any) -> Any:
@@ -164,9 +161,9 @@ def _as_column(per_segment: Any, data: Any) -> Any:
 def _share_of_extreme(op: Any, dy: Any) -> Any:
     """The gradient of a segment, shared equally by the rows that attain its extreme."""
     x, ids = op.inputs
-    chosen = math.cast(math.equal(x, _gather(op.outputs[0], ids)), dy.dtype.base_dtype)
+    chosen = math.cast(math.equal(x, gather(op.outputs[0], ids)), dy.dtype.base_dtype)
     count = math.maximum(_segment_sum(chosen, ids), 1)
-    return chosen * _gather(dy / count, ids), None
+    return chosen * gather(dy / count, ids), None
 
 
 _segment_max.gradient = _segment_min.gradient = _share_of_extreme
@@ -176,7 +173,7 @@ _segment_max.gradient = _segment_min.gradient = _share_of_extreme
 def _(op: Any, dy: Any) -> Any:
     x, ids = op.inputs
     return _others(x, dy, lambda t: _segment_sum(t, ids), lambda t: _segment_prod(t, ids),
-                   lambda t: _gather(t, ids)), None  # fmt: skip
+                   lambda t: gather(t, ids)), None  # fmt: skip
 
 
 def _others(x: Any, dy: Any, total: Any, product: Any, back: Any) -> Any:
@@ -243,7 +240,7 @@ _unsorted_min = _by_unsorted_ids("Min", dtypes.REALS)
 
 def _gather_or_zero(params: Any, ids: Any, like: Any) -> Any:
     """Rows of params by id; zeros for negative ids. `like` has the shape of the result."""
-    rows = _gather(params, math.maximum(ids, 0))
+    rows = gather(params, math.maximum(ids, 0))
     there = math.cast(ids >= 0, params.dtype.base_dtype)
     if ids._dims is not None and like._dims is not None:
         extra = len(like._dims) - len(ids._dims)
@@ -395,7 +392,7 @@ def _by_indices(how: str) -> tuple[OpDef, OpDef]:
             counts = math.maximum(_unsorted_sum(ones, ids, array.shape(op.outputs[0])[0]), 1)
             counts = counts if how == "Mean" else math.sqrt(counts)
             dy = dy / _as_column(counts, x)
-        dx = _unsorted_sum(_gather(dy, ids), indices, array.shape(x)[0])
+        dx = _unsorted_sum(gather(dy, ids), indices, array.shape(x)[0])
         return (dx, *[None] * (len(op.inputs) - 1))
 
     plain.gradient = numbered.gradient = gradient

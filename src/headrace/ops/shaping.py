@@ -10,13 +10,13 @@ import numpy as np
 from headrace import dtypes, shapes
 from headrace.conversion import convert_to_tensor
 from headrace.dtypes import DType, as_dtype
-from headrace.folding import UNKNOWN, Spec
+from headrace.folding import UNKNOWN, Spec, constant_value
 from headrace.graph import name_scope
 from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, op, same_shape
 from headrace.ops.constant import constant
 from headrace.ops.counting import range_op
-from headrace.ops.operands import agree, axis_of, checked_axis, divide_size, shape_operand
+from headrace.ops.operands import agree, axis_of, checked_axis, divide_size, either, shape_operand
 from headrace.shapes import Shape, TensorShape
 from headrace.xp import numpy as host
 
@@ -322,7 +322,7 @@ _expand_dims.gradient = _unshape
 
 def expand_dims(input: Any, axis: Any = None, name: str | None = None, dim: Any = None) -> Tensor:
     """The input with an axis of size 1 put in at `axis`."""
-    axis = _either("axis", axis, "dim", dim)
+    axis = either("axis", axis, "dim", dim)
     if axis is None:
         raise ValueError("Must specify an axis argument to tf.expand_dims()")
     return _expand_dims(input, axis, name=name)
@@ -366,15 +366,9 @@ def squeeze(
     input: Any, axis: Any = None, name: str | None = None, squeeze_dims: Any = None
 ) -> Tensor:
     """The input without its axes of size 1, or without those of them that `axis` names."""
-    axis = _either("axis", axis, "squeeze_dims", squeeze_dims)
+    axis = either("axis", axis, "squeeze_dims", squeeze_dims)
     axes = () if axis is None else tuple(int(a) for a in np.ravel(axis))
     return _squeeze(input, squeeze_dims=axes, name=name)
-
-
-def _either(name: str, value: Any, old_name: str, old: Any) -> Any:
-    if value is not None and old is not None:
-        raise ValueError(f"Cannot specify both '{old_name}' and '{name}'.")
-    return old if value is None else value
 
 
 @op("BroadcastTo", "input: T, shape: Tidx -> output: T", static=(1,), Tidx=dtypes.INDICES)
@@ -557,7 +551,7 @@ def _(op: Any, dy: Any) -> Any:
 
 
 def _inverse(perm: Tensor) -> Any:
-    axes = Spec(perm.dtype, perm._dims, perm).value
+    axes = constant_value(perm)
     if axes is None:
         return invert_permutation(perm)
     return np.argsort(axes % max(len(axes), 1)).astype(axes.dtype)

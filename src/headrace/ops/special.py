@@ -17,7 +17,7 @@ from headrace.conversion import convert_to_tensor
 from headrace.dtypes import as_dtype
 from headrace.graph import name_scope
 from headrace.node import Tensor
-from headrace.opdef import OpDef, Spec, broadcast_shape, op
+from headrace.opdef import Spec, broadcast_shape, op
 from headrace.ops import array, math, reduce
 from headrace.ops.cast import cast, complex_angle
 from headrace.ops.constant import constant
@@ -50,10 +50,6 @@ def _polygamma_kernel(xp: Any, n: Any, x: Any) -> Any:
     return xp.where(n == 0, psi(x), xp.where(known, y, np.nan)).astype(x.dtype)
 
 
-def _pair(name: str, kernel: Any, gradient: Any, types: Any, operands: str) -> OpDef:
-    return binary(name, kernel, gradient, types, operands)
-
-
 _erf = unary(
     "Erf", _special("erf"), lambda x, y, dy: dy * (2 / root(pi) * math.exp(-x * x)), dtypes.FLOATS
 )
@@ -82,11 +78,11 @@ _digamma = unary(
     ),
     dtypes.FLOATS,
 )
-_polygamma = _pair(
+_polygamma = binary(
     "Polygamma", _polygamma_kernel, lambda a, x, z, dz: (None, dz * polygamma(a + 1, x)), _WIDE,
     "a: T, x: T -> z: T",
 )  # fmt: skip
-_zeta = _pair(
+_zeta = binary(
     "Zeta", _special("zeta"), lambda x, q, z, dz: (None, -x * zeta(x + 1, q) * dz), _WIDE,
     "x: T, q: T -> z: T",
 )  # fmt: skip
@@ -101,14 +97,14 @@ def _gamma_density(a: Any, x: Any) -> Any:
     return math.exp(xlogy(a - 1, x) - x - lgamma(a))
 
 
-_igamma = _pair(
+_igamma = binary(
     "Igamma",
     _special("gammainc"),
     lambda a, x, z, dz: (dz * _igamma_grad_a(a, x), dz * _gamma_density(a, x)),
     dtypes.FLOATS,
     "a: T, x: T -> z: T",
 )
-_igammac = _pair(
+_igammac = binary(
     "Igammac",
     _special("gammaincc"),
     lambda a, x, z, dz: (-dz * _igamma_grad_a(a, x), -dz * _gamma_density(a, x)),

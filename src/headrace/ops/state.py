@@ -19,23 +19,8 @@ from headrace.node import Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, Spec, op
 from headrace.ops import array
 from headrace.ops.constant import constant
+from headrace.ops.operands import agree, check_indices, check_places
 from headrace.shapes import Shape, TensorShape, brackets
-from headrace.xp import numpy as host
-
-
-def must_equal(a: Shape, b: Shape) -> Shape:
-    """What is known of two shapes that must be equal; ValueError in TensorFlow's words if not."""
-    if a is None or b is None:
-        return b if a is None else a
-    if len(a) != len(b):
-        raise ValueError(f"Shapes must be equal rank, but are {len(a)} and {len(b)}")
-    for i, (m, n) in enumerate(zip(a, b, strict=True)):
-        if m is not None and n is not None and m != n:
-            raise ValueError(
-                f"Dimension {i} in both shapes must be equal, but are {m} and {n}. Shapes are "
-                f"{brackets(a)} and {brackets(b)}."
-            )
-    return tuple(n if m is None else m for m, n in zip(a, b, strict=True))
 
 
 def variable_shape_of(variable: Spec) -> Shape:
@@ -43,18 +28,13 @@ def variable_shape_of(variable: Spec) -> Shape:
     if variable.dtype is not dtypes.resource:
         return variable.shape
     maker = None if variable.tensor is None else variable.tensor.op
-    if maker is None or maker.type != "VarHandleOp":
+    if maker is None or maker.definition is None or not maker.definition.variable:
         return None
     return maker.attrs["shape"]._dims
 
 
 def _refuse(message: str) -> InvalidArgumentError:
     return InvalidArgumentError(None, None, message)
-
-
-def no_shape(*_: Any, **__: Any) -> list[Shape]:
-    """The static shape rule of what has no output."""
-    return []
 
 
 # -- the variable itself ---------------------------------------------------------------------------
@@ -173,7 +153,7 @@ def assign_op(
 
 @assign_op.def_infer
 def _(ref: Spec, value: Spec, *, validate_shape: bool, use_locking: bool) -> Shape:
-    return must_equal(ref.shape, value.shape) if validate_shape else value.shape
+    return agree(ref.shape, value.shape) if validate_shape else value.shape
 
 
 @op("AssignVariableOp", "resource: resource, value: dtype", writes=(0,), reads=(), wants_op=True)
@@ -187,7 +167,7 @@ def assign_variable(
 
 @assign_variable.def_infer
 def _(resource: Spec, value: Spec, *, validate_shape: bool) -> list[Shape]:
-    must_equal(variable_shape_of(resource), value.shape)
+    agree(variable_shape_of(resource), value.shape)
     return []
 
 
@@ -219,8 +199,8 @@ def _step(kernel: Callable[[Any, Any], Any], name: str, resource_name: str) -> t
     def resource(xp: Any, resource: Any, value: Any) -> Any:
         return run(xp, resource, value)
 
-    ref.infer = lambda ref, value, use_locking: must_equal(ref.shape, value.shape)
-    resource.infer = lambda v, value: [must_equal(variable_shape_of(v), value.shape)][1:]
+    ref.infer = lambda ref, value, use_locking: agree(ref.shape, value.shape)
+    resource.infer = lambda v, value: [agree(variable_shape_of(v), value.shape)][1:]
     return ref, resource
 
 
@@ -236,7 +216,7 @@ def _count_up_to(name: str, signature: str) -> OpDef:
 
     @made.def_infer
     def _(variable: Spec, *, limit: int) -> Shape:
-        return must_equal(variable_shape_of(variable), ())
+        return agree(variable_shape_of(variable), ())
 
     made.gradient = NOT_DIFFERENTIABLE
     return made
@@ -247,24 +227,6 @@ resource_count_up_to = _count_up_to("ResourceCountUpTo", "resource: resource -> 
 
 
 # -- rows ------------------------------------------------------------------------------------------
-
-
-def check_rows(xp: Any, indices: Any, n: int) -> None:
-    """Refuse row numbers that are not in [0, n)."""
-
-    def message() -> str:
-        flat = int(np.argmax((indices < 0) | (indices >= n)))
-        at = ",".join(str(i) for i in np.unravel_index(flat, indices.shape))
-        return f"indices[{at}] = {indices.ravel()[flat]} is not in [0, {n})"
-
-    _check_values(xp, indices, (indices >= 0) & (indices < n), message)
-
-
-def _check_values(xp: Any, indices: Any, lawful: Any, message: Callable[[], str]) -> None:
-    """Refuse unless all is lawful; indices that are known while tracing are looked at then."""
-    if isinstance(indices, np.ndarray):
-        xp = host
-    xp.check(xp.all(lawful), message)
 
 
 def _divide(xp: Any, x: Any, index: Any, updates: Any) -> Any:
@@ -292,7 +254,7 @@ def _rows_shape(variable: Spec, indices: Spec, updates: Spec, **_: Any) -> Shape
         return None
     shapes.at_least_rank(shape, 1)
     if updates.shape != () and indices.shape is not None:
-        must_equal(updates.shape, indices.shape + shape[1:])
+        agree(updates.shape, indices.shape + shape[1:])
     return shape
 
 
@@ -303,7 +265,7 @@ def _nd_shape(variable: Spec, indices: Spec, updates: Spec, **_: Any) -> Shape:
     outer, depth = indices.shape[:-1], indices.shape[-1]
     if depth > len(shape):
         raise ValueError(f"indices.shape[-1] must be <= ref.rank, but got {depth} and {len(shape)}")
-    must_equal(updates.shape, outer + shape[depth:])
+    agree(updates.shape, outer + shape[depth:])
     return shape
 
 
@@ -315,7 +277,7 @@ def _scatter_rows(combine: Callable[..., Any], xp: Any, x: Any, indices: Any, up
             f"updates.shape {brackets(updates.shape)}, indices.shape {brackets(indices.shape)}, "
             f"params.shape {brackets(x.shape)}"
         )
-    check_rows(xp, indices, x.shape[0])
+    check_indices(xp, indices, x.shape[0])
     return combine(xp, x, indices, updates)
 
 
@@ -327,15 +289,7 @@ def _scatter_nd(combine: Callable[..., Any], xp: Any, x: Any, indices: Any, upda
             f"updates.shape {brackets(updates.shape)}, indices.shape {brackets(indices.shape)}, "
             f"params.shape {brackets(x.shape)}"
         )
-    limits = np.array(x.shape[:depth], indices.dtype)
-
-    def message() -> str:
-        flat = indices.reshape(-1, depth)
-        bad = int(np.argmax(((flat < 0) | (flat >= limits)).any(-1)))
-        at = ",".join(str(i) for i in np.unravel_index(bad, indices.shape[:-1]))
-        return f"indices[{at}] = {flat[bad].tolist()} does not index into shape {brackets(x.shape)}"
-
-    _check_values(xp, indices, (indices >= 0) & (indices < limits), message)
+    check_places(xp, indices, x.shape, f"shape {brackets(x.shape)}")
     index = tuple(indices[..., i] for i in range(depth))
     return combine(xp, x, index or (Ellipsis,), updates)
 
@@ -388,7 +342,7 @@ def resource_gather(
     """Rows of a variable by its handle: x [n, ...], indices [...]: [*indices.shape, ...]."""
     if batch_dims:
         raise NotImplementedError("ResourceGather of batches: read the variable, then tf.gather.")
-    check_rows(xp, indices, x.shape[0])
+    check_indices(xp, indices, x.shape[0])
     return xp.take(x, indices, axis=0, mode="clip")
 
 

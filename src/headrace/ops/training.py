@@ -8,6 +8,7 @@ variable and slots. From it come `Apply*` and `SparseApply*` for refs, and `Reso
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,12 +17,12 @@ import numpy as np
 from headrace import dtypes, shapes
 from headrace.errors import InvalidArgumentError
 from headrace.opdef import NOT_DIFFERENTIABLE, OpDef, Spec, op
-from headrace.ops.state import check_rows, must_equal, variable_shape_of
+from headrace.ops.operands import agree, check_indices, is_known
+from headrace.ops.state import variable_shape_of
 from headrace.shapes import Shape, brackets
 
 _GRADIENTS = ("grad", "delta")
 _TYPES = {"indices": "Tindices", "global_step": "int64"}
-RULES: dict[str, Rule] = {}
 
 
 class Rule:
@@ -60,7 +61,7 @@ def rule(name: str, operands: str, sparse: bool = True) -> Callable[[Callable[..
     states, _, rest = operands.partition("|")
 
     def define(formula: Callable[..., Any]) -> Rule:
-        made = RULES[name] = Rule(name, states.split(), rest.split(), formula)
+        made = Rule(name, states.split(), rest.split(), formula)
         made.ops = {
             (resource, by_row): _make(made, resource, by_row)
             for resource in (False, True)
@@ -98,7 +99,7 @@ def _make(r: Rule, resource: bool, sparse: bool) -> OpDef:
                 f"{brackets(g.shape)} for var {brackets(states[0].shape)}",
             )  # fmt: skip
         n = states[0].shape[0]
-        check_rows(xp, ids, n)
+        check_indices(xp, ids, n)
         if not ids.size:
             return states
         ids, g = sum_equal_rows(xp, ids, g, n)
@@ -120,10 +121,10 @@ def _make(r: Rule, resource: bool, sparse: bool) -> OpDef:
     def _(*specs: Spec, **_: Any) -> Any:
         shape: Shape = variable_shape_of(specs[0])
         for s in specs[1:count]:
-            shape = must_equal(shape, variable_shape_of(s))
+            shape = agree(shape, variable_shape_of(s))
         for i, s in enumerate(specs[count:], count):
             if i == at and not sparse:
-                shape = must_equal(shape, s.shape)
+                shape = agree(shape, s.shape)
             elif not at <= i <= at + sparse:
                 shapes.with_rank(s.shape, 0)
         return [] if resource else shape
@@ -133,8 +134,6 @@ def _make(r: Rule, resource: bool, sparse: bool) -> OpDef:
 
 def _with_attributes(kernel: Callable[..., Any], formula: Callable[..., Any]) -> Any:
     """The kernel with the formula's own keyword arguments in its signature, where `op` looks."""
-    import inspect
-
     own = [p for p in inspect.signature(formula).parameters.values() if p.kind is p.KEYWORD_ONLY]
     first, *most = inspect.signature(kernel).parameters.values()
     kept = [p for p in most if p.kind is not p.VAR_KEYWORD]
@@ -234,7 +233,7 @@ def adam(
 
 
 def _is_minus_half(power: Any) -> bool:
-    return isinstance(power, (np.ndarray, np.generic)) and bool(power == -0.5)
+    return is_known(power) and bool(power == -0.5)
 
 
 def _ftrl(

@@ -15,14 +15,10 @@ from headrace.node import Tensor
 from headrace.opdef import Spec, op
 from headrace.ops import array, checks, gather, math, nn, reduce, slicing
 from headrace.ops.constant import constant
+from headrace.ops.operands import either, wide
 from headrace.shapes import Shape
 
 # -- softmax ---------------------------------------------------------------------------------------
-
-
-def _wide(x: Any) -> Any:
-    """x in at least 32 bits: sums in 16 are too coarse."""
-    return x.astype(np.float32) if x.dtype.itemsize == 2 else x
 
 
 def _shifted(xp: Any, x: Any) -> Any:
@@ -32,13 +28,13 @@ def _shifted(xp: Any, x: Any) -> Any:
 
 @op("Softmax", "logits: T -> softmax: T", T=dtypes.FLOATS)
 def _softmax(xp: Any, x: Any) -> Any:
-    e = xp.exp(_shifted(xp, _wide(x)))
+    e = xp.exp(_shifted(xp, wide(x)))
     return (e / xp.sum(e, axis=-1, keepdims=True)).astype(x.dtype)
 
 
 @op("LogSoftmax", "logits: T -> logsoftmax: T", T=dtypes.FLOATS)
 def _log_softmax(xp: Any, x: Any) -> Any:
-    shifted = _shifted(xp, _wide(x))
+    shifted = _shifted(xp, wide(x))
     log_sum = xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
     return (shifted - log_sum).astype(x.dtype)
 
@@ -52,7 +48,11 @@ _softmax.infer = _log_softmax.infer = _vectors
 
 @_softmax.def_gradient
 def _(node: Any, dy: Any) -> Any:
-    y = node.outputs[0]
+    return _through(node.outputs[0], dy)
+
+
+def _through(y: Tensor, dy: Tensor) -> Tensor:
+    """The gradient for the operand of a softmax with the result y."""
     return (dy - reduce.reduce_sum(dy * y, -1, keepdims=True)) * y
 
 
@@ -77,9 +77,7 @@ def log_softmax(
 
 
 def _axis(axis: Any, dim: Any) -> Any:
-    if axis is not None and dim is not None:
-        raise ValueError("Cannot specify both 'axis' and 'dim'.")
-    axis = dim if axis is None else axis
+    axis = either("axis", axis, "dim", dim)
     return -1 if axis is None else axis
 
 
@@ -133,7 +131,7 @@ def _softmax_xent(xp: Any, x: Any, labels: Any) -> Any:
             "logits and labels must be broadcastable: "
             f"logits_size={shapes.brackets(x.shape)} labels_size={shapes.brackets(labels.shape)}",
         ) from None
-    dtype, x, labels = x.dtype, _wide(xp.broadcast_to(x, shape)), _wide(labels)
+    dtype, x, labels = x.dtype, wide(xp.broadcast_to(x, shape)), wide(labels)
     shifted = _shifted(xp, x)
     e = xp.exp(shifted)
     total = xp.sum(e, axis=-1, keepdims=True)
@@ -155,15 +153,9 @@ def _(node: Any, d_loss: Any, d_backprop: Any) -> Any:
     d_logits = column * node.outputs[1]
     d_labels = -column * log_softmax(logits)
     if not _is_zero(d_backprop):
-        d_logits += _through_softmax(logits, d_backprop)
+        d_logits += _through(softmax(logits), d_backprop)
         d_labels -= d_backprop
     return d_logits, d_labels
-
-
-def _through_softmax(logits: Tensor, dy: Tensor) -> Tensor:
-    """The gradient of softmax(logits) for the gradient dy of its result."""
-    y = softmax(logits)
-    return (dy - reduce.reduce_sum(dy * y, -1, keepdims=True)) * y
 
 
 def _is_zero(x: Tensor | None) -> bool:
@@ -267,7 +259,7 @@ def _sparse_xent(xp: Any, x: Any, labels: Any) -> Any:
         )
     inside = (labels >= 0) & (labels < classes)
     xp.check(xp.all(inside), lambda: _outside(labels, inside, classes))
-    dtype, x = x.dtype, _wide(x)
+    dtype, x = x.dtype, wide(x)
     shifted = _shifted(xp, x)
     e = xp.exp(shifted)
     total = xp.sum(e, axis=-1, keepdims=True)
@@ -300,7 +292,7 @@ def _(x: Spec, labels: Spec) -> list[Shape]:
 def _(node: Any, d_loss: Any, d_backprop: Any) -> Any:
     d_logits = array.expand_dims(d_loss, -1) * node.outputs[1]
     if not _is_zero(d_backprop):
-        d_logits += _through_softmax(node.inputs[0], d_backprop)
+        d_logits += _through(softmax(node.inputs[0]), d_backprop)
     return d_logits, None
 
 
@@ -381,9 +373,7 @@ def weighted_cross_entropy_with_logits(
     targets: Any = None,
 ) -> Tensor:
     """`sigmoid_cross_entropy_with_logits` with the term of positive labels times `pos_weight`."""
-    if labels is not None and targets is not None:
-        raise ValueError("Cannot specify both 'labels' and 'targets'.")
-    labels = targets if labels is None else labels
+    labels = either("labels", labels, "targets", targets)
     with name_scope(name, "logistic_loss", [logits, labels]) as scope:
         logits = convert_to_tensor(logits, name="logits")
         labels = convert_to_tensor(labels, name="targets")
@@ -394,12 +384,9 @@ def weighted_cross_entropy_with_logits(
         return math.add(negative, weight * loss, name=scope)
 
 
-def _one_shape(logits: Tensor, labels: Tensor) -> None:
-    if not shapes.compatible(labels.shape._dims, logits.shape._dims):
-        raise ValueError(
-            "`logits` and `labels` must have the same shape, received "
-            f"({logits.shape} vs {labels.shape})."
-        )
+def _one_shape(x: Tensor, y: Tensor, names: str = "`logits` and `labels`") -> None:
+    if not shapes.compatible(x._dims, y._dims):
+        raise ValueError(f"{names} must have the same shape, received ({x.shape} vs {y.shape}).")
 
 
 def log_poisson_loss(
@@ -412,11 +399,7 @@ def log_poisson_loss(
     with name_scope(name, "log_poisson_loss", [log_input, targets]):
         log_input = convert_to_tensor(log_input, name="log_input")
         targets = convert_to_tensor(targets, name="targets")
-        if not shapes.compatible(targets.shape._dims, log_input.shape._dims):
-            raise ValueError(
-                "`log_input` and `targets` must have the same shape, received "
-                f"({log_input.shape} vs {targets.shape})."
-            )
+        _one_shape(log_input, targets, "`log_input` and `targets`")
         loss = math.exp(log_input) - log_input * targets
         if not compute_full_loss:
             return loss

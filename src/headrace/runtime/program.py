@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,22 +50,34 @@ class Program:
             s: OrderedDict() for s in self.plan.segments if not s.host
         }
         self.fast: dict[Any, Runner] = {}  # by signature
+        self.loops: OrderedDict[Any, Any] = OrderedDict()  # compiled ones, by what they are for
+        self._looped: set[Any] = set()  # signatures
         self._lock = threading.Lock()  # several sessions may compile at once
-        self._single = len(self.plan.segments) == 1 and self._device
+        single = len(self.plan.segments) == 1 and self._device
+        self._is_plain = single and not self._effects and not self.plan.optional
 
     def run(self, state: State, values: list[Any], signature: Any) -> list[Any]:
         """The fetched arrays. Variables change only if everything succeeded."""
         plan = self.plan
         if not self._device:
             return self._run_general(state, values, False)
-        key = (self, signature)
-        if state.count(key, _MOST_COUNTED) <= self._wait:
-            return self._run_general(state, values, False)
-        if self._single and not self._effects and not plan.segments[0].static and not plan.optional:
+        if self.is_interpreted(state, signature):
+            return self.interpret(state, values)
+        if self._is_plain and not plan.segments[0].static:
             made = self._make_fast(state, values, signature)
             if made is not None:
                 return made(state, values)
         return self._run_general(state, values, True)
+
+    def is_interpreted(self, state: State, signature: Any) -> bool:
+        """Whether the run that is due is NumPy's. It is counted."""
+        if signature in self.fast or signature in self._looped:
+            return False
+        return state.count((self, signature), _MOST_COUNTED) <= self._wait
+
+    def interpret(self, state: State, values: list[Any]) -> list[Any]:
+        """Run by NumPy, whatever the tier."""
+        return self._run_general(state, values, False)
 
     # -- the general way -------------------------------------------------------------------------
 
@@ -201,17 +213,14 @@ class Program:
         from headrace.runtime.xla import CompiledSegment
 
         plan = self.plan
-        env: dict[Any, Any] = dict(zip(plan.feeds, values, strict=True))
-        self._gather(state, env)
-        used = [(n.variable, env[n]) for n in plan.required]
-        used += [(v, state.get(v)) for v in plan.final if Version(v, 0) not in env]
-        if any(value is MISSING for _, value in used):
-            return None  # an initializer, say: it writes what has no value yet
+        env = self._inputs(state, values)
+        if env is None:
+            return None
         with self._lock:
             made = self.fast.get(signature)
             if made is not None:  # another thread's
                 return made
-            packs = layouts(self._graph_packs, used, plan.final)
+            packs = self._packs(env)
             compiled = CompiledSegment(
                 plan.segments[0], plan.constants, env, plan.final, True, packs, plan.fetches
             )
@@ -221,6 +230,90 @@ class Program:
                     self.fast.clear()
                 self.fast[signature] = made
             return made
+
+    def _inputs(self, state: State, values: list[Any]) -> dict[Any, Any] | None:
+        """Feeds and variables, those only written to as well; None if such a one has no value."""
+        env: dict[Any, Any] = dict(zip(self.plan.feeds, values, strict=True))
+        self._gather(state, env)
+        for variable in self.plan.final:
+            version = Version(variable, 0)
+            if version not in env:
+                env[version] = state.get(variable)
+                if env[version] is MISSING:
+                    return None  # an initializer, say: it writes what has no value yet
+        return env
+
+    def _packs(self, env: dict[Any, Any]) -> list[Pack]:
+        used = [(n.variable, value) for n, value in env.items() if isinstance(n, Version)]
+        return layouts(self._graph_packs, used, self.plan.final)
+
+    # -- whole loops -----------------------------------------------------------------------------
+
+    def can_loop(self, same: Container[Any]) -> bool:
+        """Whether runs can be one computation, if what feeds `same` does not change from run to
+        run. Whether variables keep their shapes is not seen here."""
+        plan = self.plan
+        return (
+            self._is_plain
+            and all(n in same for n in plan.segments[0].static)
+            and not any(n in plan.constants for n in plan.fetches)
+        )
+
+    def is_unsettled(self, state: State, values: list[Any]) -> bool:
+        """Whether the run that is due is NumPy's because a static value was too often another."""
+        segment = self.plan.segments[0]
+        env = self._inputs(state, values) if segment.static else None
+        return env is not None and self._compile(segment, state, self.plan.constants | env) is None
+
+    def make_loop(
+        self,
+        state: State,
+        values: list[Any],
+        signature: Any,
+        each: Iterable[Tensor],
+        rows: dict[Tensor, Any],
+        stacked: bool,
+        steps: int,
+    ) -> Any:
+        """Runs like one of `values` as a `CompiledLoop`; None if they must be run one by one."""
+        plan = self.plan
+        static = plan.segments[0].static
+        fetched = [n for n in plan.fetches if n is not None]
+        data = tuple((a.shape, a.dtype) for a in rows.values())
+        fixed = tuple(np.asarray(values[plan.feeds.index(n)]).tobytes() for n in static)
+        key = (signature, tuple(each), tuple(rows), data, fixed, stacked)
+        with self._lock:
+            if key in self.loops:
+                found = self.loops[key]
+                if found is None or found.length >= min(steps, found.most):
+                    self.loops.move_to_end(key)
+                    return found
+            env = self._inputs(state, values)
+            if env is None:
+                return None
+            if (
+                static
+                and self._compile_alone(plan.segments[0], state, plan.constants | env) is None
+            ):
+                return None  # one by one they would stay interpreted as well
+            return self._compile_loop(key, env, fetched, tuple(each), rows, stacked, steps)
+
+    def _compile_loop(self, key: Any, env: dict[Any, Any], *args: Any) -> Any:
+        from headrace.runtime.xla import CompiledLoop
+
+        plan = self.plan
+        try:
+            made = CompiledLoop(
+                plan.segments[0], plan.constants, env, plan.final, self._packs(env), *args
+            )
+        except ValueError:
+            made = None
+        self.loops[key] = made
+        self._looped.add(key[0])
+        if len(self.loops) > _MOST_COMPILED:
+            forgotten, _ = self.loops.popitem(last=False)
+            self._looped.discard(forgotten[0])
+        return made
 
 
 def own(value: Any) -> Any:

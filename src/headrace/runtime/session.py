@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from headrace import errors, shapes
 from headrace.graph import Graph, get_default_graph
 from headrace.indexed_slices import IndexedSlices
 from headrace.node import Operation, Tensor, pop_session, push_session, where
+from headrace.runtime.loop import Loop
 from headrace.runtime.program import Program
 from headrace.runtime.state import State
 from headrace.runtime.trace import Trace, wants_trace
@@ -273,6 +276,19 @@ class _Route:
         return given
 
 
+_said = threading.Event()  # that there is no GPU
+
+
+def _say_there_is_no_gpu() -> None:
+    """Once in a process, if so: a graph asks for a GPU, and runs all the same."""
+    if not _said.is_set() and not any(find_spec(f"jax_cuda{n}_plugin") for n in (12, 13)):
+        _said.set()
+        logging.getLogger("headrace").warning(
+            "The graph asks for a GPU by tf.device, and JAX has none here: it runs on the CPU. "
+            "pip install 'headrace[cuda]' brings what an NVIDIA GPU needs."
+        )
+
+
 # -- sessions --------------------------------------------------------------------------------------
 
 
@@ -368,6 +384,8 @@ class BaseSession:
             )
         if not isinstance(feeds, dict) and not hasattr(feeds, "items"):
             raise TypeError(f"feed_dict must be a dictionary, not {type(feeds).__name__}.")
+        if self._graph._asks_for_gpu:
+            _say_there_is_no_gpu()
         if not _is_flat(fetches):  # tuples of different kinds are equal, and are told apart here
             key = (None, _structure_key(fetches), tuple(feeds))
         with self._routes_lock:
@@ -420,6 +438,82 @@ class BaseSession:
             return self._run(route, dict(zip(feed_list, values, strict=True)))
 
         return call
+
+    def run_steps(
+        self,
+        fetches: Any,
+        feed_dict: dict[Any, Any] | None = None,
+        steps: int | None = None,
+        *,
+        batches: dict[Any, Any] | None = None,
+        data: dict[Any, Any] | None = None,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        shuffle: int | None = None,
+        output: str = "stack",
+        every: int | None = None,
+        callback: Callable[[int, Any], Any] | None = None,
+        progress: bool = False,
+    ) -> Any:
+        """What `run(fetches, ...)` gives when called `steps` times, in a few calls of XLA.
+
+        `feed_dict` is fed at every step. `batches` maps tensors to arrays [steps, ...], of which
+        each step is fed one element; `data` to arrays [n, ...], of which it is fed `batch_size`
+        rows, in order or, with a seed as `shuffle`, in a new order each epoch. `steps` may be
+        left to `batches`, or said as `epochs` of `data`; what does not fill a batch is left out.
+
+        Fetches come in their structure as arrays [steps, ...], or as the last step gave them if
+        `output` is "last"; None for an Operation. After every `every` steps `callback` is called
+        with the number of steps done and the values of the last one. `progress` shows a bar, if
+        tqdm is installed. If a step fails, the error is that of `run`, and variables are as the
+        steps before it left them; Ctrl-C stops after a call of XLA, with its steps done.
+        """
+        loop = self.make_loop(
+            fetches, feed_dict, data=data, batch_size=batch_size, shuffle=shuffle, output=output
+        )
+        return loop(
+            steps, epochs=epochs, batches=batches, every=every, callback=callback, progress=progress
+        )
+
+    def make_loop(
+        self,
+        fetches: Any,
+        feed_dict: dict[Any, Any] | None = None,
+        *,
+        data: dict[Any, Any] | None = None,
+        batch_size: int | None = None,
+        shuffle: int | None = None,
+        output: str = "stack",
+    ) -> Loop:
+        """A function that runs steps as `run_steps` does, to be called many times.
+
+        `loop(steps, epochs=, feed_dict=, batches=, every=, callback=, progress=)`. A copy of
+        `data` stays where XLA computes, and each call goes on in it where the last one left off.
+        """
+        if self._closed:
+            raise RuntimeError("Attempted to use a closed Session.")
+        return Loop(self, fetches, feed_dict, data, batch_size, shuffle, output)
+
+    def _take_apart(self, fetches: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+        """The elements of a structure of fetches, and how to put values back."""
+        fetch = _Fetch(self._graph, fetches)
+        return fetch.elements, fetch.rebuild
+
+    def _feed_arrays(self, feeds: dict[Any, Any] | None) -> dict[Tensor, Any]:
+        """Feeds as arrays of the right types, by tensor; their shapes are not looked at."""
+        if not hasattr(feeds or {}, "items"):
+            raise TypeError(f"feeds must be a dictionary, not {type(feeds).__name__}.")
+        pairs = [p for k, v in (feeds or {}).items() for p in _feed_pairs(self._graph, k, v)]
+        return {tensor: _feed_array(tensor, value) for tensor, value in pairs}
+
+    def _check_feeds(self, feeds: dict[Tensor, Any]) -> None:
+        for tensor, array in feeds.items():
+            _check_shape(tensor, array)
+
+    def _route(self, elements: list[Any], feeds: dict[Any, Any]) -> _Route:
+        """The way of a list of fetches and of feeds by tensor."""
+        key = (list, tuple(elements), tuple(feeds))
+        return self._routes.get(key) or self._find_route(key, elements, feeds)
 
     def partial_run_setup(self, fetches: Any, feeds: Sequence[Any] | None = None) -> Any:
         """A handle for running parts of `fetches` as their feeds become known."""

@@ -32,8 +32,9 @@ _WORTH_KEEPING = 0.1  # seconds of compiling
 LARGE_CONSTANT = 1 << 16  # bytes; a larger one is an argument and not part of the computation
 EACH, ROWS = 1, 2  # how a loop takes a fed tensor: an element for each turn; rows of data
 _MOST_TURNS = 1 << 16
+_LARGE_FEED = 1 << 16  # bytes
 _LOOP_SECONDS, _LOOP_BYTES = 0.1, 1 << 26  # of one call of a loop; of what it stacks and is fed
-_TURN, _FLOP, _BYTE = 1e-6, 2e-11, 1e-10  # seconds: what each is held to cost
+_TURN, _FLOP, _BYTE = 1e-6, 5e-12, 1e-11  # seconds: what each is held to cost
 
 
 def _keep_freed_memory() -> None:
@@ -60,7 +61,7 @@ def _keep_compiled() -> None:
     HEADRACE_CACHE names another folder, or is "off". A cache that the user gave JAX stays.
     """
     asked = os.environ.get("HEADRACE_CACHE", "")
-    if asked == "off" or jax.config.jax_compilation_cache_dir is not None:
+    if asked == "off" or getattr(jax.config, "jax_compilation_cache_dir", None):
         return
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = asked or os.path.join(home, "headrace")
@@ -245,8 +246,9 @@ class CompiledLoop:
     `fetched` an array [length, ...] if `stacked`, else that of the last turn. State is donated
     unless there are checks.
 
-    The code is the same whatever the number of turns, and what a turn takes is fenced off, so that
-    nothing is moved out of the loop: XLA makes of a turn what it makes of a single run.
+    The code is the same whatever the number of turns. What a turn is fed is cut out in the turn
+    before (or, if large, in a branch), and what it gives is put in place in the turn after: XLA
+    would fuse either with the work of the turn, and so round otherwise than in a single run.
     """
 
     def __init__(
@@ -268,25 +270,25 @@ class CompiledLoop:
         """
         self._step = step = TracedSegment(segment, constants, values, final, packs, fetched)
         self.random, self.drawn = step.random, step.drawn
-        self.fetched, self._stacked = list(dict.fromkeys(fetched)), stacked
-        whole = [v for p in packs for v in p.parts]
-        lone = [v for v, n in final.items() if n in step.results and v not in whole]
+        self.fetched, self.stacked = list(dict.fromkeys(fetched)), stacked
+        packed = {Version(v, 0) for p in packs for v in p.parts}
+        lone = [v for v in final if Version(v, 0) not in packed]
         self.state: list[Any] = [*step.written, *(Version(v, 0) for v in lone)]
         self._after: list[Any] = [*step.written, *(final[v] for v in lone)]
-        known = {*step.arguments, *step.results, *self.state, *(Version(v, 0) for v in whole)}
-        other = [*step.arguments, *(n for n in self.fetched if n not in known)]
-        other = [n for n in other if n not in self.state]
-        self.each = [n for n in other if n in each]
-        self.rows = [n for n in other if n in rows]
-        self.same = [n for n in other if n not in each and n not in rows]
+        known = {*self.state, *packed, *step.results}
+        taken = [n for n in dict.fromkeys([*step.arguments, *self.fetched]) if n not in known]
+        self.each = [n for n in taken if n in each]
+        self.rows = [n for n in taken if n in rows]
+        self.same = [n for n in taken if n not in each and n not in rows]
         index = next((values[n].shape[:1] for n in self.rows), ())
         with jax.enable_x64(True), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
-            one = jax.jit(step.trace).lower(*step.like(values))
+            self._turn = jax.jit(step.trace, inline=True)  # traced here, and in the loop not again
+            one = self._turn.lower(*step.like(values))
             self.checks = step.checks
             made = dict(zip(step.results, one.out_info, strict=False))
-            state = [_like(n, values) for n in self.state]
-            if any(_kind(a) != _kind(made[n]) for a, n in zip(state, self._after, strict=True)):
+            before = [_like(n, values) for n in self.state]
+            if any(_kind(a) != _kind(made[n]) for a, n in zip(before, self._after, strict=True)):
                 raise ValueError("A variable does not keep its shape.")
             self._outs = [_kind(made[n] if n in made else values[n]) for n in self.fetched]
             fed = [_kind(values[n]) for n in self.each]
@@ -294,7 +296,7 @@ class CompiledLoop:
             self.length = min(self.most, 1 << (steps - 1).bit_length())
             lowered = jax.jit(self._trace, donate_argnums=() if step.checks else 1).lower(
                 np.int32(0),
-                state,
+                before,
                 [_like(n, values) for n in self.same],
                 [jax.ShapeDtypeStruct((self.length, *shape), dtype) for shape, dtype in fed],
                 [rows[n] for n in self.rows],
@@ -305,6 +307,7 @@ class CompiledLoop:
             self._compiled = lowered.compile()
             self._large = [jax.device_put(c) for c in step.large.values()]
         step.forget()
+        del self._turn
 
     def call(self, turns: int, *inputs: Any) -> Any:
         """Run so many turns: how many went well, state, what is fetched."""
@@ -314,37 +317,60 @@ class CompiledLoop:
 
     def _trace(
         self, turns: Any, state: Any, same: Any, each: Any, rows: Any, index: Any, streams: Any,
-        large: Any,
+        constants: Any,
     ) -> Any:  # fmt: skip
+        step, jnp = self._step, xla_namespace
+
+        def fed(i: Any) -> list[Any]:
+            elements = [lax.dynamic_index_in_dim(a, i, keepdims=False) for a in each]
+            if not rows:
+                return elements
+            now = lax.dynamic_index_in_dim(index, i, keepdims=False)
+            return [*elements, *(jnp.take(a, now, axis=0, mode="clip") for a in rows)]
+
+        def put(outs: list[Any], values: list[Any], i: Any) -> list[Any]:
+            pairs = zip(outs, values, strict=True) if self.stacked else ()
+            return [lax.dynamic_update_index_in_dim(o, value, i, 0) for o, value in pairs]
+
+        like = jax.eval_shape(fed, 0)
+        large = sum(math.prod(f.shape) * f.dtype.itemsize for f in like) > _LARGE_FEED
+
+        def none(i: Any) -> list[Any]:
+            return [jnp.zeros(f.shape, f.dtype) for f in like]
+
         def turn(carry: Any) -> Any:
-            i, _, state, streams, outs = carry
-            rows_now = [xla_namespace.take(a, index[i], axis=0, mode="clip") for a in rows]
-            given = [*state, *same, *(a[i] for a in each), *rows_now]
-            i, given, streams = lax.optimization_barrier((i, given, streams))
-            names = [*self.state, *self.same, *self.each, *self.rows]
-            ok, results = self._one(dict(zip(names, given, strict=True)), large, streams)
-            outs = [
-                o.at[i].set(results[n]) if self._stacked else results[n]
-                for o, n in zip(outs, self.fetched, strict=True)
-            ]
-            state = [results[n] for n in self._after]
-            return i + ok.astype(np.int32), ok, state, _moved(streams, self.drawn), outs
+            i, _, state, streams, given, new, outs = carry
+            if large:  # no fusion goes into a branch either, and it takes no copy
+                given = lax.cond(i < turns, fed, none, i)
+            outs = put(outs, new, i - 1)
+            i, fixed = lax.optimization_barrier((i, same))
+            env = dict(zip(self.state, state, strict=True))
+            env.update(zip([*self.same, *self.each, *self.rows], [*fixed, *given], strict=True))
+            args = [env[n] for n in step.arguments]
+            made = self._turn(*args, *constants, *([streams] if self.random else ()))
+            for pack in step.packs:
+                env.update((Version(v, 0), pack.part(env[pack], v)) for v in pack.parts)
+            env.update(zip(step.results, made, strict=False))
+            ok = made[-1] if step.checks else np.bool_(True)
+            state, new = ([env[n] for n in names] for names in (self._after, self.fetched))
+            streams = _moved(streams, self.drawn)
+            return (
+                i + ok.astype(np.int32),
+                ok,
+                state,
+                streams,
+                [] if large else fed(i + 1),
+                new,
+                outs,
+            )
 
-        lead = (self.length,) if self._stacked else ()
-        outs = [xla_namespace.zeros((*lead, *shape), dtype) for shape, dtype in self._outs]
-        start = np.int32(0), np.bool_(True), state, streams, outs
-        done, _, state, _, outs = lax.while_loop(lambda c: c[1] & (c[0] < turns), turn, start)
-        return done, state, outs
-
-    def _one(self, env: dict[Any, Any], large: list[Any], streams: Any) -> tuple[Any, Any]:
-        """One run, of arrays by name: whether its checks hold, and the arrays after it by name."""
-        step = self._step
-        arrays = [*(env[n] for n in step.arguments), *large, *([streams] if self.random else ())]
-        made = step.trace(*arrays)
-        for pack in step.packs:
-            env.update((Version(v, 0), pack.part(env[pack], v)) for v in pack.parts)
-        env.update(zip(step.results, made, strict=False))
-        return made[-1] if step.checks else xla_namespace.ones((), bool), env
+        new = [jnp.zeros(shape, dtype) for shape, dtype in self._outs]
+        outs = [jnp.zeros((self.length, *shape), dtype) for shape, dtype in self._outs]
+        outs = outs if self.stacked else []
+        start = np.int32(0), np.bool_(True), state, streams, [] if large else fed(0), new, outs
+        end = lax.while_loop(lambda c: c[1] & (c[0] < turns), turn, start)
+        done, _, state, _, _, new, outs = end
+        return done, state, put(outs, new, done - 1) if self.stacked else new
 
 
 def _kind(a: Any) -> tuple[tuple[int, ...], Any]:
@@ -392,6 +418,12 @@ def _caller(
             return call(*arrays)
 
     return call_wide
+
+
+def put(array: Any) -> Any:
+    """A copy of an array where XLA computes."""
+    with jax.enable_x64(True):
+        return jax.device_put(np.array(array))  # what XLA may take as it is, and is not the user's
 
 
 def gpu_available() -> bool:

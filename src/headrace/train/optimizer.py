@@ -58,8 +58,7 @@ class Optimizer:
         may be a function that gives one. ValueError if there are no variables, or no gradient for
         any.
         """
-        if callable(loss) and not isinstance(loss, (Tensor, Variable)):
-            loss = loss()
+        loss = self._call_if_callable(loss)
         pairs = self.compute_gradients(
             loss, var_list=var_list, gate_gradients=gate_gradients,
             aggregation_method=aggregation_method,
@@ -88,8 +87,7 @@ class Optimizer:
                 "gate_gradients must be one of: Optimizer.GATE_NONE, Optimizer.GATE_OP, "
                 f"Optimizer.GATE_GRAPH.  Not {gate_gradients}"
             )
-        if callable(loss) and not isinstance(loss, (Tensor, Variable)):
-            loss = loss()
+        loss = self._call_if_callable(loss)
         self._assert_valid_dtypes([loss])
         if grad_loss is not None:
             self._assert_valid_dtypes([grad_loss])
@@ -290,16 +288,12 @@ class Optimizer:
         self, grad: Tensor, var: Any, indices: Tensor
     ) -> Any:
         """An operation that updates rows of a resource variable; a row may come several times."""
-        return self._resource_apply_sparse(*_swapped(var, grad, indices))
+        values, indices = _deduplicate_indexed_slices(grad, indices)
+        return self._resource_apply_sparse(values, var, indices)
 
     def _finish(self, update_ops: Sequence[Any], name_scope: str) -> Operation:
         """An operation of that name that runs all updates."""
         return control.group(*update_ops, name=name_scope)
-
-
-def _swapped(var: Any, grad: Tensor, indices: Tensor) -> tuple[Tensor, Any, Tensor]:
-    values, indices = _deduplicate_indexed_slices(grad, indices)
-    return values, var, indices
 
 
 def _deduplicate_indexed_slices(values: Any, indices: Any) -> tuple[Tensor, Tensor]:

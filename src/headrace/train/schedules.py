@@ -24,6 +24,11 @@ def _operands(learning_rate: Any, global_step: Any, *others: Any) -> list[Tensor
     return [rate, step, *rest]
 
 
+def _periods(step: Tensor, steps: Tensor, staircase: bool) -> Tensor:
+    """How many periods of so many steps have passed; whole ones only if `staircase`."""
+    return math.floor(step / steps) if staircase else step / steps
+
+
 def exponential_decay(
     learning_rate: Any,
     global_step: Any,
@@ -36,9 +41,7 @@ def exponential_decay(
     _need_step(global_step, "exponential_decay")
     with name_scope(name, "ExponentialDecay", [learning_rate, global_step]) as scope:
         rate, step, steps, base = _operands(learning_rate, global_step, decay_steps, decay_rate)
-        p = step / steps
-        if staircase:
-            p = math.floor(p)
+        p = _periods(step, steps, staircase)
         return math.multiply(rate, math.pow(base, p), name=scope)
 
 
@@ -54,9 +57,7 @@ def natural_exp_decay(
     _need_step(global_step, "natural_exp_decay")
     with name_scope(name, "NaturalExpDecay", [learning_rate, global_step]) as scope:
         rate, step, steps, fall = _operands(learning_rate, global_step, decay_steps, decay_rate)
-        p = step / steps
-        if staircase:
-            p = math.floor(p)
+        p = _periods(step, steps, staircase)
         return math.multiply(rate, curves.exp(-fall * p), name=scope)
 
 
@@ -72,9 +73,7 @@ def inverse_time_decay(
     _need_step(global_step, "inverse_time_decay")
     with name_scope(name, "InverseTimeDecay", [learning_rate, global_step]) as scope:
         rate, step, steps, fall = _operands(learning_rate, global_step, decay_steps, decay_rate)
-        p = step / steps
-        if staircase:
-            p = math.floor(p)
+        p = _periods(step, steps, staircase)
         return math.divide(rate, 1 + fall * p, name=scope)
 
 

@@ -1,0 +1,141 @@
+"""The names of a checkpoint's files, and how they come to be there: whole, or not at all.
+
+A file is written under a temporary name, synced, and renamed. A new checkpoint of a name that is in
+use already must replace two files, data and index, and a kill may come between. So the data first
+lies under other names too: at every moment the index that is there fits the data that is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from headrace import errors
+
+
+def index_name(prefix: str) -> str:
+    """The file that stands for the checkpoint."""
+    return f"{prefix}.index"
+
+
+def data_name(prefix: str, shard: int, shards: int) -> str:
+    """A file of values."""
+    return f"{prefix}.data-{shard:05d}-of-{shards:05d}"
+
+
+def temporary_name(path: str) -> str:
+    """A name for a file that is not complete yet."""
+    return f"{path}.tempstate{secrets.randbits(64)}"
+
+
+_ERRORS: dict[int, type[errors.OpError]] = {
+    errno.ENOENT: errors.NotFoundError,
+    errno.EEXIST: errors.AlreadyExistsError,
+    errno.EACCES: errors.PermissionDeniedError,
+    errno.EPERM: errors.PermissionDeniedError,
+    errno.EROFS: errors.PermissionDeniedError,
+    errno.ENOSPC: errors.ResourceExhaustedError,
+    errno.EDQUOT: errors.ResourceExhaustedError,
+    errno.EFBIG: errors.ResourceExhaustedError,
+    errno.EMFILE: errors.ResourceExhaustedError,
+    errno.ENOTDIR: errors.FailedPreconditionError,
+    errno.EISDIR: errors.FailedPreconditionError,
+}
+
+
+@contextmanager
+def os_errors(path: str) -> Iterator[None]:
+    """What the system refuses inside, as an error of `tf.errors` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        kind = _ERRORS.get(error.errno or 0, errors.UnknownError)
+        raise kind(None, None, f"{error.filename or path}; {error.strerror}") from error
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Write a file that is there with all of `data`, or as it was."""
+    temporary = temporary_name(path)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            sync(file)
+        os.replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def sync(file: Any) -> None:
+    """Wait until what was written to an open file is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_directory(path: str) -> None:
+    """Wait until the renames in the directory of `path` are on the disk."""
+    with suppress(OSError):  # not all systems can
+        handle = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def remove(path: str) -> None:
+    """Remove a file if it is there."""
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def install(prefix: str, data: Sequence[str], index: Callable[[int], bytes]) -> None:
+    """Make synced data files the checkpoint `prefix`. `index(n)` is its index for n shards.
+
+    If it fails what was there before is still there, and `data` is not.
+    """
+    fresh = not os.path.exists(index_name(prefix))
+    usual, shards = [data_name(prefix, i, len(data)) for i in range(len(data))], len(data)
+    first = usual
+    if not fresh:
+        shards = next(n for n in (99999, 99998) if not os.path.exists(data_name(prefix, 0, n)))
+        first = [data_name(prefix, i, shards) for i in range(len(data))]
+    try:
+        for path, name in zip(data, first, strict=True):
+            os.replace(path, name)
+        write_whole(index_name(prefix), index(shards))
+    except BaseException:
+        for path in (*data, *first):
+            remove(path)
+        raise
+    kept = first if fresh else _rename(prefix, first, usual, index)
+    for path in set(data_files(prefix, unfinished=True)) - set(kept):
+        remove(path)
+    sync_directory(prefix)
+
+
+def _rename(
+    prefix: str, names: Sequence[str], usual: Sequence[str], index: Callable[[int], bytes]
+) -> Sequence[str]:
+    """Give a checkpoint's data files their usual names. Returns the names that they have then."""
+    try:
+        for name, final in zip(names, usual, strict=True):
+            temporary = temporary_name(final)
+            os.link(name, temporary)
+            os.replace(temporary, final)
+        write_whole(index_name(prefix), index(len(usual)))
+    except OSError:  # no links here, or no space: it is a checkpoint under these names as well
+        return names
+    return usual
+
+
+def data_files(prefix: str, unfinished: bool = False) -> list[str]:
+    """The files of values that are there; with those that a kill left under temporary names."""
+    tail = r"(\.tempstate\d+)?" if unfinished else ""
+    name = re.compile(rf"{re.escape(prefix)}\.data-\d{{5,}}-of-\d{{5,}}{tail}")
+    return [path for path in glob.glob(f"{glob.escape(prefix)}.data-*") if name.fullmatch(path)]
