@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import headrace as tf
-from headrace.runtime import program, session
+from headrace.runtime import program, route, session
 from tests.runtime.counting import compilations, plans
 
 
@@ -152,7 +152,8 @@ def test_plans_are_bounded_and_those_in_use_stay(sess):
     y = x * 3.0
     graph = tf.get_default_graph()
     with pytest.MonkeyPatch.context() as patch, compilations() as made:
-        patch.setattr(session, "_MOST_PROGRAMS", 8)
+        patch.setattr(session, "MOST_PROGRAMS", 8)
+        patch.setattr(route, "MOST_PROGRAMS", 8)
         for k in range(40):
             assert sess.run(y, {x: k}) == 3 * k
             assert sess.run(x + float(k), {x: 1}) == k + 1

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import headrace as tf
+from headrace.runtime import xla
 from tests.runtime.toys import on_host, views_on_host
 
 RUNS = 5
@@ -197,3 +198,29 @@ def test_variables_swapped(sess):
         found_a, found_b = sess.run([a, b])
         np.testing.assert_array_equal(found_a, full if i % 2 else empty)
         np.testing.assert_array_equal(found_b, empty if i % 2 else full)
+
+
+def test_memory_of_a_donated_variable_goes_to_the_variable_itself(sess, monkeypatch):
+    """JAX pairs donated arguments with results of their shape in order: ours must be the same, or
+    every large variable of one shape is copied at every step."""
+    made = []
+    compile_segment = xla.CompiledSegment.__init__
+
+    def noted(self, *args, **kwargs):
+        compile_segment(self, *args, **kwargs)
+        made.append(self)
+
+    monkeypatch.setattr(xla.CompiledSegment, "__init__", noted)
+    x = tf.placeholder(tf.float32, (None, 100))
+    h = x
+    for i in range(3):
+        h = tf.tanh(h @ tf.get_variable(f"large{i}", (100, 100)))
+    step = tf.train.AdamOptimizer().minimize(tf.reduce_sum(h))
+    sess.run(tf.global_variables_initializer())
+    for _ in range(3):
+        sess.run(step, {x: np.ones((2, 100))})
+    (segment,) = [s for s in made if s.overwritten > 3]
+    donated = segment.arguments[: segment.overwritten]
+    for name, result in zip(donated, segment.results, strict=False):
+        assert result is name or result.variable is name.variable
+    assert sum(hasattr(name, "variable") for name in donated) == 9  # weights and two slots each

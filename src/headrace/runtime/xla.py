@@ -117,7 +117,7 @@ class TracedSegment:
         self.packs = tuple(packs)
         self.written = tuple(p for p in packs if any(v in final for v in p.parts))
         packed = {final[v] for p in packs for v in p.parts if v in final} - set(fetched)
-        self.results: list[Any] = [*self.written, *(n for n in segment.outputs if n not in packed)]
+        outputs = [n for n in segment.outputs if n not in packed]
         inputs = [n for n in segment.inputs if n not in self.static and n not in in_pack]
         used = {a for s in segment.steps for a in s.args}
         self.large = {
@@ -127,13 +127,20 @@ class TracedSegment:
         overwritten: set[Any] = set(self.written) | {
             n for n in inputs
             if isinstance(n, Version) and n not in fetched
-            and n.variable in final and final[n.variable] in self.results
+            and n.variable in final and final[n.variable] in outputs
         }  # fmt: skip
         self.overwritten = len(overwritten)  # so many arguments come first
         self.arguments: list[Any] = sorted(
             [*self.packs, *inputs],
             key=lambda n: (n not in overwritten, not isinstance(n, (Pack, Version))),
         )
+        # JAX gives a donated argument's memory to the first result of its shape: in this order each
+        # variable's goes to the variable itself, and nothing need be copied.
+        renewed = [
+            n if isinstance(n, Pack) else final[n.variable]
+            for n in self.arguments[: self.overwritten]
+        ]
+        self.results: list[Any] = [*renewed, *(n for n in outputs if n not in renewed)]
         self.random = [s.op for s in segment.steps if s.op.definition.random]
         self.drawn: list[int] = [0] * len(self.random)  # blocks a run takes; known when traced
         self.checks = False
