@@ -32,7 +32,7 @@ _TO_COME = {
     "layers", "cond", "case", "while_loop", "data", "logging", "flags", "app", "gfile",
     "estimator", "metrics", "SparseTensor", "image", "io", "contrib", "python_io", "FIFOQueue",
     "RandomShuffleQueue", "FixedLenFeature", "VarLenFeature", "decode_raw", "decode_csv",
-    "read_file", "parse_single_example", "sparse_placeholder", "import_graph_def", "conv2d",
+    "read_file", "parse_single_example", "sparse_placeholder", "conv2d",
     "max_pool", "avg_pool", "rnn_cell", "dynamic_rnn", "static_rnn", "nce_loss",
     "sampled_softmax_loss", "Coordinator", "QueueRunner", "start_queue_runners",
     "MonitoredSession", "MonitoredTrainingSession", "Example", "Feature", "Features",
