@@ -18,7 +18,7 @@ from headrace import errors
 from headrace.node import Operation, Tensor, where
 from headrace.runtime.execute import execute
 from headrace.runtime.plan import Plan, Segment, Step, Version, make_plan
-from headrace.runtime.runner import Runner, make_runner
+from headrace.runtime.runner import Runner, make_runner, own
 from headrace.runtime.state import MISSING, Pack, State, layouts
 
 _MOST_COMPILED = 64  # computations kept per program and segment
@@ -41,8 +41,10 @@ class Program:
         """Plan; `packs` is the graph's record of which variable lies in which pack."""
         self.plan: Plan = make_plan(fetches, feeds)
         self._graph_packs = packs
-        self.touches_state = bool(self.plan.required or self.plan.optional or self.plan.final)
-        self.locks = self.touches_state or any(s.op.definition.random for s in self.plan.steps)
+        plan = self.plan
+        self.locks = bool(plan.required or plan.optional or plan.final) or any(
+            s.op.definition.random for s in plan.steps
+        )
         self._effects = self.plan.has_effects
         self._device = any(not s.host for s in self.plan.segments)
         self._wait = 1 + len(self.plan.steps) // _STEPS_PER_WAIT
@@ -75,15 +77,13 @@ class Program:
             return False
         return state.count((self, signature), _MOST_COUNTED) <= self._wait
 
-    def interpret(self, state: State, values: list[Any]) -> list[Any]:
-        """Run by NumPy, whatever the tier."""
-        return self._run_general(state, values, False)
+    def interpret(
+        self, state: State, values: list[Any], observe: Observer | None = None
+    ) -> list[Any]:
+        """Run by NumPy, whatever the tier, and tell `observe` of every step."""
+        return self._run_general(state, values, False, observe)
 
     # -- the general way -------------------------------------------------------------------------
-
-    def run_traced(self, state: State, values: list[Any], observe: Observer) -> list[Any]:
-        """Interpret, whatever the tier, and tell `observe` of every step."""
-        return self._run_general(state, values, False, observe)
 
     def _run_general(
         self, state: State, values: list[Any], compiled: bool, observe: Observer | None = None
@@ -314,11 +314,3 @@ class Program:
             forgotten, _ = self.loops.popitem(last=False)
             self._looped.discard(forgotten[0])
         return made
-
-
-def own(value: Any) -> Any:
-    """The value as the caller's own: a NumPy scalar, or an array that nothing else holds."""
-    array = np.asarray(value)
-    if array.ndim == 0:
-        return array[()]
-    return array.copy() if array is value or not array.flags.owndata else array

@@ -254,6 +254,11 @@ class Route:
             (t, t.dtype.base_dtype.numpy) for t in self.tensors
         ]
 
+    def check_shapes(self, values: list[Any]) -> None:
+        """ValueError unless the fed arrays have shapes that their tensors may have."""
+        for tensor, value in zip(self.tensors, values, strict=True):
+            check_shape(tensor, value)
+
     def arrays(self, graph: Graph, feed_dict: dict[Any, Any]) -> list[Any]:
         """The fed arrays, of the right types; their shapes are not looked at here."""
         if self.weird:

@@ -50,11 +50,8 @@ def make_runner(program: Any, compiled: Any) -> Runner | None:
             gives.append((_VARIABLE, name.variable))
         else:
             return None
-    first_feed = next((i for i, (kind, _) in enumerate(takes) if kind == _FEED), len(takes))
-    state_takes, feed_takes = takes[:first_feed], takes[first_feed:]
-    if any(kind != _FEED for kind, _ in feed_takes):
-        return None
-    feeds = [i for _, i in feed_takes]
+    state_takes = [take for take in takes if take[0] != _FEED]  # arguments begin with the state
+    feeds = [i for kind, i in takes if kind == _FEED]
     all_feeds = feeds == list(range(len(plan.feeds)))
     call, random, drawn, checks = compiled.call, compiled.random, compiled.drawn, compiled.checks
 
@@ -84,11 +81,11 @@ def make_runner(program: Any, compiled: Any) -> Runner | None:
             elif kind == _NONE:
                 fetched.append(None)
             elif kind == _FEED:
-                fetched.append(_copy(values[source]))
+                fetched.append(own(values[source]))
             elif kind == _CONSTANT:
-                fetched.append(_copy(source))
+                fetched.append(own(source))
             else:
-                fetched.append(_copy(state.get(source)))
+                fetched.append(own(state.get(source)))
         for v in unseen:
             if v in state.pack_of:
                 state.unpack(state.pack_of[v])
@@ -115,6 +112,9 @@ def _find(state: State, kind: int, key: Any, written: bool) -> Any:
     return value
 
 
-def _copy(value: Any) -> Any:
-    array = np.array(value)
-    return array[()] if array.ndim == 0 else array
+def own(value: Any) -> Any:
+    """The value as the caller's own: a NumPy scalar, or an array that nothing else holds."""
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return array[()]
+    return array.copy() if array is value or not array.flags.owndata else array

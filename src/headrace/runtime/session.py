@@ -120,11 +120,10 @@ class BaseSession:
 
     def _run_traced(self, route: Route, feeds: dict[Any, Any], run_metadata: Any) -> Any:
         values = route.arrays(self._graph, feeds)
-        for tensor, value in zip(route.tensors, values, strict=True):
-            check_shape(tensor, value)
+        route.check_shapes(values)
         trace = Trace()
         with self._lock:
-            results = route.program.run_traced(self._state, values, trace.observe)
+            results = route.program.interpret(self._state, values, trace.observe)
         trace.fill(run_metadata)
         return route.rebuild(results)
 
@@ -158,8 +157,7 @@ class BaseSession:
         program = route.program
         run = program.fast.get(signature)
         if run is None:
-            for tensor, value in zip(route.tensors, values, strict=True):
-                check_shape(tensor, value)
+            route.check_shapes(values)
             run = partial(program.run, signature=signature)
         if program.locks:
             with self._lock:
