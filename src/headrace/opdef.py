@@ -78,6 +78,8 @@ class OpDef:
     blocks: Callable[..., int] | None = None  # (attrs, result shape) -> Philox blocks of one run
     variable: bool = False  # stands for a variable of the session; never run
     must_feed: bool = False  # a placeholder: has no value of its own
+    resource: bool = False  # stands for an object of the session, which the kernel makes once
+    waits: bool = False  # may block: runs without the session's lock
     takes_uninitialized: bool = False  # the kernel gets None for a variable without a value
     writes: tuple[int, ...] = ()  # variables among the arguments; new values are returned first
     reads: tuple[int, ...] | None = None  # variables whose value is needed; None: all
@@ -94,7 +96,11 @@ class OpDef:
     def __post_init__(self) -> None:
         self.flat = not any(a.count_attr or a.many for a in self.inputs)
         self.foldable = self.pure and not (
-            self.random or self.writes or self.effect or not (self.inputs or self.name == "Const")
+            self.random
+            or self.writes
+            or self.effect
+            or self.resource
+            or not (self.inputs or self.name == "Const")
         )
         self._types_given = [
             a.type_attr for a in self.outputs

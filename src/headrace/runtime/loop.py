@@ -297,8 +297,8 @@ class Loop:
         program, values = route.program, list(first.values())
         signature = tuple([np.shape(v) for v in values])
         if program.can_loop(feeds.same):
-            with session._lock:
-                state = session._state
+            state = session._state
+            with state.lock:
                 if program.is_interpreted(state, signature) or program.is_unsettled(state, values):
                     kept.add(program.interpret(state, values))
                     return 1

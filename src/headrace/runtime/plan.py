@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from headrace import errors, shapes
 from headrace.dtypes import DType
 from headrace.node import Operation, Tensor, grouped, where
+from headrace.xp import numpy as numpy_namespace
 
 
 class Version(NamedTuple):
@@ -45,13 +46,19 @@ class Step:
     segment: int = 0
     dead: tuple[Name, ...] = ()  # names that nothing after this step needs
 
+    @property
+    def kind(self) -> int:
+        """Of the segment it goes into: 0 waiting, 1 on the host, 2 on the device."""
+        return 0 if self.op.definition.waits else 1 if self.host else 2
+
 
 @dataclass(slots=True, eq=False)
 class Segment:
     """Steps that run together, on the host or traced into one XLA computation."""
 
     host: bool
-    steps: list[Step]
+    waits: bool
+    steps: list[Step] = field(default_factory=list)
     inputs: list[Name] = field(default_factory=list)
     outputs: list[Name] = field(default_factory=list)
     static: list[Name] = field(default_factory=list)  # inputs whose value enters the compile key
@@ -67,6 +74,7 @@ class Plan:
     steps: list[Step]
     segments: list[Segment]
     constants: dict[Name, Any]
+    resources: dict[Tensor, Callable[[], Any]]  # objects of the session, and how each is made
     required: tuple[Version, ...]  # versions 0 that must be there
     optional: tuple[Version, ...]  # versions 0 that may be missing
     final: dict[Operation, Version]  # the last version of each written variable
@@ -82,11 +90,14 @@ def make_plan(fetches: Sequence[Tensor | Operation], feeds: Sequence[Tensor]) ->
     fed = set(feeds)
     ops = _prune(fetches, fed)
     constants: dict[Name, Any] = {}
-    steps, final, seen = _rename(ops, fed, constants)
+    resources: dict[Tensor, Callable[[], Any]] = {}
+    steps, final, seen = _rename(ops, fed, constants, resources)
     names = tuple(_fetched(f, fed, final, seen) for f in fetches)
     segments = _partition(steps, names, final, fed, constants)
     required, optional = _initial(steps, names)
-    plan = Plan(tuple(feeds), names, steps, segments, constants, required, optional, final)
+    plan = Plan(
+        tuple(feeds), names, steps, segments, constants, resources, required, optional, final
+    )
     _find_dead(plan)
     return plan
 
@@ -182,7 +193,10 @@ def _stands_for_variable(tensor: Tensor) -> bool:
 
 
 def _rename(
-    ops: list[Operation], fed: set[Tensor], constants: dict[Name, Any]
+    ops: list[Operation],
+    fed: set[Tensor],
+    constants: dict[Name, Any],
+    resources: dict[Tensor, Callable[[], Any]],
 ) -> tuple[list[Step], dict[Operation, Version], dict[Operation, dict[Operation, int]]]:
     latest: dict[Operation, int] = {}
     seen: dict[Operation, dict[Operation, int]] = {}
@@ -202,7 +216,9 @@ def _rename(
                 constants[op.outputs[0]] = op.attrs["value"]
             seen[op] = _NOTHING
             continue
-        if definition.variable or definition.must_feed:
+        if definition.resource:
+            resources[op.outputs[0]] = partial(_caller(definition, op), numpy_namespace)
+        if definition.variable or definition.must_feed or definition.resource:
             seen[op] = _NOTHING
             continue
         sees = _merge_seen(op, fed, seen)
@@ -234,8 +250,7 @@ def _rename(
         made = [t for t in op.outputs if not t.dtype._is_ref_dtype or not written]
         outs = (*new, *(None if t in fed else t for t in made))
         seen[op] = sees
-        attrs = {k: v for k, v in op.attrs.items() if k in definition.accepts}
-        call = _caller(definition, op, attrs)
+        call = _caller(definition, op)
         host = definition.host or _is_host_only(op)
         step = Step(op, tuple(args), outs, call, host, tuple(dict.fromkeys(depends)))
         for version in new:
@@ -245,7 +260,8 @@ def _rename(
     return steps, {v: Version(v, n) for v, n in latest.items()}, seen
 
 
-def _caller(definition: Any, op: Operation, attrs: dict[str, Any]) -> Callable[..., Any]:
+def _caller(definition: Any, op: Operation) -> Callable[..., Any]:
+    attrs = {k: v for k, v in op.attrs.items() if k in definition.accepts}
     kernel = partial(definition.kernel, **attrs) if attrs else definition.kernel
     if definition.wants_op:
         kernel = partial(kernel, _op=op)
@@ -356,19 +372,16 @@ def _partition(
     fed: set[Tensor],
     constants: dict[Name, Any],
 ) -> list[Segment]:
-    """Alternating host and device segments, and what each takes and gives."""
+    """Waiting, host and device segments in turn, and what each takes and gives."""
     static = _static_names(steps)
     for step in steps:
-        level = 0 if step.host else 1
-        for d in step.depends:
-            at_least = d.segment if d.host == step.host else d.segment + 1
-            level = max(level, at_least)
-        step.segment = level
+        first = max((d.segment for d in step.depends), default=0)
+        step.segment = first + (step.kind - first) % 3  # the next that is of its kind
     by_level: dict[int, Segment] = {}
     for step in steps:
         segment = by_level.get(step.segment)
         if segment is None:
-            segment = by_level[step.segment] = Segment(step.host, [])
+            segment = by_level[step.segment] = Segment(step.host, step.kind == 0)
         segment.steps.append(step)
     segments = [by_level[level] for level in sorted(by_level)]
     if segments:
@@ -455,7 +468,7 @@ def check_plan(plan: Plan) -> None:
     """AssertionError unless every name is bound once and before its use, and ops are where they may
     run. On in the tests."""
     bound: set[Name] = set(plan.feeds) | set(plan.constants)
-    bound |= set(plan.required) | set(plan.optional)
+    bound |= set(plan.required) | set(plan.optional) | set(plan.resources)
     for segment in plan.segments:
         for step in segment.steps:
             definition = step.op.definition

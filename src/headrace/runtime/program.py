@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterable, Sequence
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from headrace.runtime.plan import Plan, Segment, Step, Version, make_plan
 from headrace.runtime.runner import Runner, make_runner, own
 from headrace.runtime.state import MISSING, Pack, State, layouts
 
+_OURS_ALONE = 3  # references to an array that only `env` has: there, as a local, as an argument
 _MOST_COMPILED = 64  # computations kept per program and segment
 _STATIC_TRIES = 8  # static values compiled for before they are held to change at every run
 _MOST_COUNTED = 10_000  # signatures of which a session remembers how often they were run
@@ -91,21 +93,43 @@ class Program:
         plan = self.plan
         env: dict[Any, Any] = dict(plan.constants)
         env.update(zip(plan.feeds, values, strict=True))
+        for handle, make in plan.resources.items():
+            env[handle] = state.resource(handle.op.attrs.get("shared_name") or handle.op, make)
         self._gather(state, env)
         advances: dict[Operation, int] = {}
         for segment in plan.segments:
-            if segment.host or not compiled:
+            if segment.waits:
+                self._wait_in(segment, state, env, advances, observe)
+            elif segment.host or not compiled:
                 self._interpret(segment, state, env, advances, observe)
             else:
                 self._run_compiled(segment, state, env, advances)
         fetched = [None if n is None else own(env[n]) for n in plan.fetches]
-        for variable, version in plan.final.items():
-            new = env[version]
-            if type(new) is np.ndarray or not hasattr(new, "addressable_shards"):
-                new = np.array(new)  # what a kernel gave may be a view of a feed or a constant
-            state.set(variable, new)
-        state.advance(advances, advances.values())
+        _commit(state, env, plan.final, advances)
         return fetched
+
+    def _wait_in(
+        self,
+        segment: Segment,
+        state: State,
+        env: dict[Any, Any],
+        advances: dict[Operation, int],
+        observe: Observer | None,
+    ) -> None:
+        """Run what may block while other runs go on: what was written so far is committed first,
+        and what variables hold is looked at again after."""
+        if not self.locks:
+            self._interpret(segment, state, env, advances, observe)
+            return
+        latest: dict[Operation, Version] = {}
+        for version in sorted((n for n in env if isinstance(n, Version)), key=lambda n: n.n):
+            latest[version.variable] = version
+        _commit(state, env, {v: n for v, n in latest.items() if n.n}, advances)
+        with state.unlocked():
+            self._interpret(segment, state, env, advances, observe)
+        for variable, version in latest.items():
+            value = state.get(variable)
+            env[version] = None if value is MISSING else value
 
     def _gather(self, state: State, env: dict[Any, Any]) -> None:
         for version in self.plan.required:
@@ -137,7 +161,7 @@ class Program:
     ) -> None:
         for name in segment.inputs:
             value = env[name]
-            if value is not None and not isinstance(value, (np.ndarray, np.generic)):
+            if hasattr(value, "addressable_shards"):  # XLA's
                 env[name] = np.asarray(value)
 
         def drew(op: Operation, shape: tuple[int, ...]) -> None:
@@ -314,3 +338,23 @@ class Program:
             forgotten, _ = self.loops.popitem(last=False)
             self._looped.discard(forgotten[0])
         return made
+
+
+def _commit(
+    state: State,
+    env: dict[Any, Any],
+    written: dict[Operation, Version],
+    advances: dict[Operation, int],
+) -> None:
+    """Give variables the values of these versions, and move random streams on."""
+    for variable, version in written.items():
+        new = env[version]
+        if new is state.alone.get(variable):
+            continue
+        if not hasattr(new, "addressable_shards") and (
+            getrefcount(new) > _OURS_ALONE or not new.flags.owndata
+        ):
+            new = np.array(new)  # what a kernel gave may be a feed, a constant, or a view of one
+        state.set(variable, new)
+    state.advance(advances, advances.values())
+    advances.clear()

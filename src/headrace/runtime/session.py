@@ -61,7 +61,6 @@ class BaseSession:
         self._config = config
         self._target = target
         self._state = State()
-        self._lock = threading.RLock()
         self._routes: dict[Any, Route] = {}
         self._routes_lock = threading.Lock()
         self._closed = False
@@ -122,8 +121,9 @@ class BaseSession:
         values = route.arrays(self._graph, feeds)
         route.check_shapes(values)
         trace = Trace()
-        with self._lock:
-            results = route.program.interpret(self._state, values, trace.observe)
+        state = self._state
+        with state.lock:
+            results = route.program.interpret(state, values, trace.observe)
         trace.fill(run_metadata)
         return route.rebuild(results)
 
@@ -160,8 +160,9 @@ class BaseSession:
             route.check_shapes(values)
             run = partial(program.run, signature=signature)
         if program.locks:
-            with self._lock:
-                results = run(self._state, values)
+            state = self._state
+            with state.lock:
+                results = run(state, values)
         else:
             results = run(self._state, values)
         if route.single:
@@ -298,9 +299,12 @@ class BaseSession:
     def close(self) -> None:
         """Release the variables' values; nothing can be run after."""
         self._closed = True
-        with self._lock:
-            self._state = State()
-            self._routes.clear()
+        self._forget()
+        self._routes.clear()
+
+    def _forget(self) -> None:
+        before, self._state = self._state, State()
+        before.close()
 
     @contextmanager
     def as_default(self) -> Iterator[Any]:
@@ -313,8 +317,7 @@ class BaseSession:
 
     def reset(self) -> None:
         """Forget the variables' values."""
-        with self._lock:
-            self._state = State()
+        self._forget()
 
 
 class _Partial:

@@ -7,7 +7,8 @@ the number of arrays, and a step of a small model is little else.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -44,16 +45,19 @@ class State:
     """Values of variables, alone or packed, and Philox states of random ops."""
 
     def __init__(self) -> None:
+        self.lock = threading.RLock()  # held by a run that reads or writes state
         self.alone: dict[Operation, Any] = {}
         self.packs: dict[Pack, Any] = {}
         self.pack_of: dict[Operation, Pack] = {}
         self.streams: dict[Operation, np.ndarray] = {}  # uint32[6]: Philox key and counter
         self.runs: dict[Any, int] = {}  # how often each signature was run, the latest last
-        self._counting = threading.Lock()
+        self._resources: dict[Any, Any] = {}
+        self._closed = False
+        self._small_lock = threading.Lock()
 
     def count(self, key: Any, most: int) -> int:
         """How often a signature was run, with this time; those not run for long are forgotten."""
-        with self._counting:
+        with self._small_lock:
             times = self.runs.pop(key, 0) + 1
             if len(self.runs) >= most:
                 del self.runs[next(iter(self.runs))]
@@ -101,6 +105,39 @@ class State:
         self.packs[pack] = made
         return made
 
+    @contextmanager
+    def unlocked(self) -> Iterator[None]:
+        """Give the lock away inside, so that other runs go on."""
+        self.lock.release()
+        try:
+            yield
+        finally:
+            interrupted = None
+            while True:
+                try:
+                    self.lock.acquire()
+                    break
+                except KeyboardInterrupt as error:  # it must be held again, come what may
+                    interrupted = error
+            if interrupted is not None:
+                raise interrupted
+
+    def resource(self, key: Any, make: Callable[[], Any]) -> Any:
+        """The object of the session that goes by this key; made when first asked for."""
+        with self._small_lock:
+            if key not in self._resources:
+                self._resources[key] = make()
+                if self._closed:
+                    _cancel(self._resources[key])
+            return self._resources[key]
+
+    def close(self) -> None:
+        """Wake what waits for the session's objects: it ends with CancelledError."""
+        with self._small_lock:
+            self._closed = True
+            for resource in self._resources.values():
+                _cancel(resource)
+
     def stream(self, op: Operation) -> np.ndarray:
         """The Philox state of a random op; made when first asked for."""
         found = self.streams.get(op)
@@ -113,6 +150,12 @@ class State:
         """Move the streams of random ops on."""
         for op, n in zip(ops, blocks, strict=True):
             self.streams[op] = philox.advance(self.stream(op), n)
+
+
+def _cancel(resource: Any) -> None:
+    cancel = getattr(resource, "cancel", None)
+    if cancel is not None:
+        cancel()
 
 
 def layouts(
