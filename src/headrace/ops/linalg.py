@@ -22,7 +22,7 @@ from headrace.ops.operands import either, is_floating
 # -- products of matrices --------------------------------------------------------------------------
 
 
-_WIDE = 1 << 28  # floating-point operations from which a transposed copy pays
+_WIDE = 1 << 20  # floating-point operations from which a transposed copy pays
 
 
 def product(xp: Any, a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
@@ -30,10 +30,10 @@ def product(xp: Any, a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
 
     An operand to be turned is given as [..., k, m] or [..., n, k].
     """
+    if turn_a and not turn_b and xp.traced and 2 * a.size * b.shape[-1] > _WIDE:
+        return xp.apart(lambda a, b: xp.matmul(xp.materialize(xp.swapaxes(a, -1, -2)), b), a, b)
     if turn_a:
         a = xp.swapaxes(a, -1, -2)
-        if xp.traced and 2 * a.shape[-2] * a.shape[-1] * b.shape[-2 if turn_b else -1] > _WIDE:
-            a = xp.materialize(a)  # XLA on a CPU multiplies by a view of a transpose slowly
     if turn_b:
         b = xp.swapaxes(b, -1, -2)
     if not xp.traced and is_floating(a) and a.dtype.itemsize == 2:  # NumPy has no BLAS for these

@@ -206,8 +206,11 @@ def _string_array(value: Any) -> np.ndarray:
 
 
 def check_shape(tensor: Tensor, array: Any) -> None:
-    """ValueError unless an array has a shape that the tensor may have."""
-    if not shapes.compatible(tensor._dims, np.shape(array)):
+    """ValueError unless an array has a shape that the tensor may have.
+
+    The handle of a variable stands for the variable: fed an array, it is read as having that value.
+    """
+    if tensor.dtype.kind != "X" and not shapes.compatible(tensor._dims, np.shape(array)):
         raise ValueError(
             f"Cannot feed value of shape {np.shape(array)} for Tensor {tensor.name!r}, which has "
             f"shape {shapes.show(tensor._dims)!r}{where(tensor)}"

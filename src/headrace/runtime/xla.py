@@ -22,6 +22,7 @@ from jax.core import Tracer
 from headrace import errors
 from headrace.node import Operation, Tensor
 from headrace.runtime.execute import execute
+from headrace.runtime.in_place import Order
 from headrace.runtime.plan import Name, Segment, Version
 from headrace.runtime.state import Pack
 from headrace.xp import numpy as numpy_namespace
@@ -129,6 +130,7 @@ class TracedSegment:
             if isinstance(n, Version) and n not in fetched
             and n.variable in final and final[n.variable] in outputs
         }  # fmt: skip
+        self._overwritten = overwritten
         self.overwritten = len(overwritten)  # so many arguments come first
         self.arguments: list[Any] = sorted(
             [*self.packs, *inputs],
@@ -157,7 +159,7 @@ class TracedSegment:
 
     def forget(self) -> None:
         """Let go of what only tracing needs."""
-        del self._segment, self._constants, self._final
+        del self._segment, self._constants, self._final, self._overwritten
 
     def trace(self, *arrays: Any) -> list[Any]:
         """The results, to be called by XLA with tracers."""
@@ -169,6 +171,7 @@ class TracedSegment:
             else:
                 env[name] = array
         given = {id(a) for a in arrays}
+        order = Order(env, [n for n in self._overwritten if isinstance(n, Version)])
         position = {op: i for i, op in enumerate(self.random)}
 
         def state_of(op: Operation) -> Any:
@@ -180,7 +183,9 @@ class TracedSegment:
         notes = xla_namespace.notes
         outer, notes.flags = notes.flags, []
         try:
-            execute(self._segment.steps, env, state_of, namespace_of, False, drew)
+            for steps in order.parts(self._segment.steps):
+                order.settle(steps[0])
+                execute(steps, env, state_of, namespace_of, False, drew, order.note)
             flags = notes.flags
         finally:
             notes.flags = outer

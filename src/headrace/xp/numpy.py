@@ -5,7 +5,7 @@ What is missing here is NumPy's (PEP 562). `check` refuses at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,16 @@ def special(name: str) -> Any:
 def materialize(x: Any) -> Any:
     """x, made in memory here and not fused into what uses it; on a GPU there is no need."""
     return x
+
+
+def apart(function: Callable[..., Any], *arrays: Any) -> Any:
+    """function(*arrays); to XLA, of arrays that lie in memory."""
+    return function(*arrays)
+
+
+def hold_back(xs: Sequence[Any]) -> list[Any]:
+    """The arrays, none to be had before all are, and nothing else's to the compiler."""
+    return list(xs)
 
 
 def __getattr__(name: str) -> Any:

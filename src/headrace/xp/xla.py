@@ -6,12 +6,14 @@ what must hold; the executor looks at the notes when the segment has run.
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 traced = True
@@ -85,6 +87,41 @@ def special(name: str) -> Any:
 def materialize(x: Any) -> Any:
     """x, made in memory here and not fused into what uses it; on a GPU there is no need."""
     return lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
+
+
+def hold_back(xs: Sequence[Any]) -> list[Any]:
+    """The arrays, none to be had before all are, and nothing else's to the compiler.
+
+    XLA on a CPU drops its own barrier before it finds out what is computed twice.
+    """
+    if jax.default_backend() != "cpu":
+        return list(lax.optimization_barrier(tuple(xs)))
+    always = _always(xs)
+    return [jnp.where(always, x, jnp.zeros((), x.dtype)) for x in xs]
+
+
+def after(x: Any, others: Sequence[Any]) -> Any:
+    """x, to be had when the others are: what is made of it may then take its memory."""
+    others = [o for o in others if isinstance(o, jax.core.Tracer)]
+    if not others or jax.default_backend() != "cpu":
+        return x
+    return jnp.where(_always(others), x, jnp.zeros((), x.dtype))
+
+
+def apart(function: Callable[..., Any], *arrays: Any) -> Any:
+    """function(*arrays), of arrays that lie in memory: XLA fuses nothing into a branch."""
+    if jax.default_backend() != "cpu":
+        return function(*arrays)
+    made = jax.eval_shape(function, *arrays)
+    never = functools.partial(jnp.zeros, made.shape, made.dtype)
+    return lax.cond(_always(arrays), function, lambda *_: never(), *arrays)
+
+
+def _always(xs: Sequence[Any]) -> Any:
+    """True, which XLA does not see through: it hangs on an element of each array."""
+    first = [jnp.real(x[(0,) * x.ndim]) for x in xs if np.size(x)]
+    bits = [lax.convert_element_type(f, jnp.int32) for f in first]
+    return functools.reduce(lax.bitwise_or, bits, jnp.int32(1)) != 0
 
 
 def __getattr__(name: str) -> Any:
