@@ -29,6 +29,7 @@ from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, OpDef
 from headrace.runtime.plan import _caller, _flat_positions
 from headrace.xp import numpy as numpy_namespace
 from headrace.xp import xla as xla_namespace
+from headrace.xp.turned import Turned, plain
 from tests.ops.case import Case
 from tests.ops.cases import CASES
 
@@ -167,7 +168,6 @@ def random_state(use: Use) -> np.ndarray:
 
 def run_kernel(op: Operation, values: Sequence[Any], state: Any, namespace: Any) -> list[Any]:
     definition = op.definition
-    attrs = {k: v for k, v in op.attrs.items() if k in definition.accepts}
     needed = None if definition.reads is None else _flat_positions(op, definition.reads)
     values = [
         None if needed is not None and _is_variable(t) and i not in needed else v
@@ -175,7 +175,7 @@ def run_kernel(op: Operation, values: Sequence[Any], state: Any, namespace: Any)
     ]
     if definition.random:
         values = [state, *values]
-    results = _caller(definition, op, attrs)(namespace(values), *values)
+    results = _caller(definition, op)(namespace(values), *values)
     if isinstance(results, (tuple, list)):
         return list(results)
     return [] if results is None else [results]
@@ -292,7 +292,23 @@ def is_traceable(use: Use) -> bool:
     return not strings and all(v is not None for v in values)
 
 
-def _run_by_xla(uses: Sequence[Use]) -> tuple[list[list[np.ndarray]], bool]:
+def has_matrices(use: Use) -> bool:
+    """Whether an operand that is traced is a matrix of floats."""
+    op, values, _ = forward(use)
+    static = _flat_positions(op, use.definition.static)
+    return any(
+        v is not None and v.ndim == 2 and v.dtype.kind == "f" and i not in static
+        for i, v in enumerate(values)
+    )
+
+
+def _on_its_side(x: Any) -> Any:
+    return Turned(x.T) if x.ndim == 2 and x.dtype.kind == "f" else x
+
+
+def _run_by_xla(
+    uses: Sequence[Use], turn: Callable[[Any], Any]
+) -> tuple[list[list[np.ndarray]], bool]:
     ready = []
     for use in uses:
         op, values, _ = forward(use)
@@ -303,9 +319,9 @@ def _run_by_xla(uses: Sequence[Use]) -> tuple[list[list[np.ndarray]], bool]:
     def trace(*given: Any) -> Any:
         results = []
         for (op, values, static, _), (state, *traced) in zip(ready, given, strict=True):
-            left = iter(traced)
+            left = map(turn, traced)
             operands = [v if i in static else next(left) for i, v in enumerate(values)]
-            results.append(run_kernel(op, operands, state, namespace_of))
+            results.append([plain(r) for r in run_kernel(op, operands, state, namespace_of)])
         return results, xla_namespace.notes.flags
 
     notes = xla_namespace.notes
@@ -319,11 +335,14 @@ def _run_by_xla(uses: Sequence[Use]) -> tuple[list[list[np.ndarray]], bool]:
 
 
 @cache
-def by_xla(name: str) -> dict[Use, Any]:
+def by_xla(name: str, on_its_side: bool = False) -> dict[Use, Any]:
     """XLA's results for the cases of an op, or what went wrong: compiled together if possible."""
     uses = [use for use in USES if use.name == name and is_traceable(use)]
+    turn: Callable[[Any], Any] = lambda x: x  # noqa: E731
+    if on_its_side:
+        uses, turn = [use for use in uses if has_matrices(use)], _on_its_side
     try:
-        results, lawful = _run_by_xla(uses)
+        results, lawful = _run_by_xla(uses, turn)
         if lawful:
             return dict(zip(uses, results, strict=True))
     except Exception:  # it is found out, and told, for each alone
@@ -331,7 +350,7 @@ def by_xla(name: str) -> dict[Use, Any]:
     alone: dict[Use, Any] = {}
     for use in uses:
         try:
-            results, lawful = _run_by_xla([use])
+            results, lawful = _run_by_xla([use], turn)
             alone[use] = results[0] if lawful else AssertionError("xp.check failed under XLA alone")
         except Exception as error:
             alone[use] = error
@@ -357,6 +376,17 @@ def test_numpy_and_xla_agree(use):
     _, _, expected = forward(use)
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
+        b = np.asarray(b)
+        assert a.dtype == b.dtype
+        assert_close(a, b, exact=use.definition.random and b.dtype != np.float64)
+
+
+@each_use([use for use in USES if is_traceable(use) and has_matrices(use)])
+def test_matrices_that_lie_on_their_side_make_no_difference(use):
+    found = by_xla(use.name, on_its_side=True)[use]
+    if isinstance(found, Exception):
+        raise found
+    for a, b in zip(found, forward(use)[2], strict=True):
         b = np.asarray(b)
         assert a.dtype == b.dtype
         assert_close(a, b, exact=use.definition.random and b.dtype != np.float64)

@@ -17,28 +17,9 @@ from headrace.graph import name_scope
 from headrace.node import Tensor
 from headrace.opdef import REGISTRY, Spec, op
 from headrace.ops import array, gather, math, partition, reduce
-from headrace.ops.operands import either, is_floating
+from headrace.ops.operands import either
 
 # -- products of matrices --------------------------------------------------------------------------
-
-
-_WIDE = 1 << 20  # floating-point operations from which a transposed copy pays
-
-
-def product(xp: Any, a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
-    """[..., m, k] by [..., k, n]: the one place where matrices are multiplied.
-
-    An operand to be turned is given as [..., k, m] or [..., n, k].
-    """
-    if turn_a and not turn_b and xp.traced and 2 * a.size * b.shape[-1] > _WIDE:
-        return xp.apart(lambda a, b: xp.matmul(xp.materialize(xp.swapaxes(a, -1, -2)), b), a, b)
-    if turn_a:
-        a = xp.swapaxes(a, -1, -2)
-    if turn_b:
-        b = xp.swapaxes(b, -1, -2)
-    if not xp.traced and is_floating(a) and a.dtype.itemsize == 2:  # NumPy has no BLAS for these
-        return xp.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
-    return xp.matmul(a, b)
 
 
 @op("MatMul", "a: T, b: T -> product: T", T=dtypes.NUMBERS)
@@ -52,7 +33,7 @@ def _matmul(
     grad_a: bool = False,
     grad_b: bool = False,
 ) -> Any:
-    return product(xp, a, b, transpose_a, transpose_b)
+    return xp.product(a, b, transpose_a, transpose_b)
 
 
 @_matmul.def_infer
@@ -102,7 +83,7 @@ def _batch_matmul_kernel(
 ) -> Any:
     if x.dtype.kind == "c":
         x, y = xp.conj(x) if adj_x else x, xp.conj(y) if adj_y else y
-    return product(xp, x, y, adj_x, adj_y)
+    return xp.product(x, y, adj_x, adj_y)
 
 
 _batch_matmul, _batch_matmul_v1 = (

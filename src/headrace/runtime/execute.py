@@ -30,32 +30,33 @@ def execute(
     `namespace_of(arguments)` chooses the array namespace; NumPy is it if not given. A step's
     names that nothing needs any more are dropped.
     """
+    env[None] = None  # stands for what a step does not need, or nobody needs of a step
+    value_of, xp = env.__getitem__, numpy_namespace
     for step in steps:
         definition = step.op.definition
-        args = [None if a is None else env[a] for a in step.args]
+        args = [*map(value_of, step.args)]
+        if definition.random:
+            args.insert(0, state_of(step.op))
+        if namespace_of is not None:
+            xp = namespace_of(args)
         start = 0 if observe is None else time.perf_counter_ns()
         try:
-            if definition.random:
-                state = state_of(step.op)
-                xp = numpy_namespace if namespace_of is None else namespace_of((state, *args))
-                results = step.call(xp, state, *args)
-            else:
-                xp = numpy_namespace if namespace_of is None else namespace_of(args)
-                results = step.call(xp, *args)
+            results = step.call(xp, *args)
             if effects and definition.effect:
                 definition.effect(step.op, *args)
         except Exception as error:
             raise blame(error, step.op) from error
-        if len(step.outs) == 1 and not isinstance(results, (tuple, list)):
-            env[step.outs[0]] = results
-        elif step.outs:
-            env.update(zip(step.outs, results, strict=True))
+        outs = step.outs
+        if len(outs) == 1 and not isinstance(results, (tuple, list)):
+            env[outs[0]] = results
+        elif outs:
+            env.update(zip(outs, results, strict=True))
         if definition.random and drew is not None:
-            drew(step.op, np.shape(env[step.outs[0]]))
+            drew(step.op, np.shape(env[outs[0]]))
         if observe is not None:
-            observe(step, start, [env[n] for n in step.outs if n is not None])
+            observe(step, start, [env[n] for n in outs if n is not None])
         for name in step.dead:
-            env.pop(name, None)
+            del env[name]
 
 
 def blame(error: Exception, op: Operation) -> Exception:

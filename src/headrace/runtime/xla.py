@@ -26,7 +26,9 @@ from headrace.runtime.in_place import Order
 from headrace.runtime.plan import Name, Segment, Version
 from headrace.runtime.state import Pack
 from headrace.xp import numpy as numpy_namespace
+from headrace.xp import turned
 from headrace.xp import xla as xla_namespace
+from headrace.xp.turned import Turned, plain
 
 _CACHE_SIZE = 1 << 30  # bytes on disk; what was not used for longest goes first
 _WORTH_KEEPING = 0.1  # seconds of compiling
@@ -90,8 +92,8 @@ _start()
 def namespace_of(args: Sequence[Any]) -> Any:
     """XLA's namespace if any argument is being traced, else NumPy's: so shapes fold."""
     for a in args:
-        if isinstance(a, Tracer):
-            return xla_namespace
+        if isinstance(a, (Tracer, Turned)):
+            return turned if jax.default_backend() == "cpu" else xla_namespace
     return numpy_namespace
 
 
@@ -193,11 +195,11 @@ class TracedSegment:
         for name in self.results:
             if isinstance(name, Pack):
                 last = [self._final.get(v, Version(v, 0)) for v in name.parts]
-                parts = [xla_namespace.reshape(env[n], (-1,)) for n in last]
+                parts = [plain(env[n]).reshape(-1) for n in last]
                 results.append(xla_namespace.concatenate(parts))
             else:
                 # An input given back as it is must be a copy: the caller's, or donated.
-                r = env[name]
+                r = plain(env[name])
                 results.append(xla_namespace.array(r, copy=True) if id(r) in given else r)
         self.checks = bool(flags)
         if flags:

@@ -97,14 +97,15 @@ def special(name: str) -> Any:
     return getattr(scipy.special, name)
 
 
-def materialize(x: Any) -> Any:
-    """x, made in memory here and not fused into what uses it; on a GPU there is no need."""
-    return x
-
-
-def apart(function: Callable[..., Any], *arrays: Any) -> Any:
-    """function(*arrays); to XLA, of arrays that lie in memory."""
-    return function(*arrays)
+def product(a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
+    """[..., m, k] by [..., k, n]; one to be turned is given as [..., k, m] or [..., n, k]."""
+    if turn_a:
+        a = np.swapaxes(a, -1, -2)
+    if turn_b:
+        b = np.swapaxes(b, -1, -2)
+    if a.dtype.itemsize == 2 and a.dtype.kind not in "iu":  # there is no BLAS for half floats
+        return np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)
+    return np.matmul(a, b)
 
 
 def hold_back(xs: Sequence[Any]) -> list[Any]:

@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 traced = True
+_WIDE, _LARGE = 32, 1 << 13  # columns of the other factor, elements from which a copy pays
 
 
 class _Notes(threading.local):
@@ -84,9 +85,22 @@ def special(name: str) -> Any:
     return getattr(jax.scipy.special, name)
 
 
-def materialize(x: Any) -> Any:
-    """x, made in memory here and not fused into what uses it; on a GPU there is no need."""
-    return lax.optimization_barrier(x) if jax.default_backend() == "cpu" else x
+def product(a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
+    """[..., m, k] by [..., k, n]; one to be turned is given as [..., k, m] or [..., n, k]."""
+    if turn_b:
+        b = jnp.swapaxes(b, -1, -2)
+    if not turn_a:
+        return jnp.matmul(a, b)
+    if turn_b or b.shape[-1] < _WIDE or a.size < _LARGE or jax.default_backend() != "cpu":
+        return jnp.matmul(jnp.swapaxes(a, -1, -2), b)
+
+    # XLA on a CPU multiplies slowly by a view of a transpose. A barrier makes it copy, and a branch
+    # keeps it from fusing what makes `a` into the copy, which is slower still.
+    def multiply(a: Any, b: Any) -> Any:
+        return jnp.matmul(lax.optimization_barrier(jnp.swapaxes(a, -1, -2)), b)
+
+    made = jax.eval_shape(multiply, a, b)
+    return lax.cond(_always((a, b)), multiply, lambda *_: jnp.zeros(made.shape, made.dtype), a, b)
 
 
 def hold_back(xs: Sequence[Any]) -> list[Any]:
@@ -102,19 +116,11 @@ def hold_back(xs: Sequence[Any]) -> list[Any]:
 
 def after(x: Any, others: Sequence[Any]) -> Any:
     """x, to be had when the others are: what is made of it may then take its memory."""
+    others = [getattr(o, "side", o) for o in others]  # of a Turned: what is computed
     others = [o for o in others if isinstance(o, jax.core.Tracer)]
     if not others or jax.default_backend() != "cpu":
         return x
     return jnp.where(_always(others), x, jnp.zeros((), x.dtype))
-
-
-def apart(function: Callable[..., Any], *arrays: Any) -> Any:
-    """function(*arrays), of arrays that lie in memory: XLA fuses nothing into a branch."""
-    if jax.default_backend() != "cpu":
-        return function(*arrays)
-    made = jax.eval_shape(function, *arrays)
-    never = functools.partial(jnp.zeros, made.shape, made.dtype)
-    return lax.cond(_always(arrays), function, lambda *_: never(), *arrays)
 
 
 def _always(xs: Sequence[Any]) -> Any:

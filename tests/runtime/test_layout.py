@@ -1,4 +1,4 @@
-"""How XLA is led: weights updated without a copy, wide products made of arrays that lie in memory."""
+"""How XLA is led: weights updated in place, wide products apart, tall matrices turned."""
 
 import re
 
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import headrace as tf
-from headrace.ops import linalg
 from headrace.runtime import in_place
+from headrace.xp import turned, xla
 
 WIDTH, BATCH, LAYERS = 128, 64, 3  # products of 2 MFLOP
 
@@ -91,7 +91,7 @@ def test_wide_products_with_a_turned_operand_are_branches(texts, monkeypatch):
         first, *_, last = [sess.run(product, feeds) for _ in range(3)]
     assert "conditional(" in texts[-1]
     np.testing.assert_allclose(last, first, rtol=1e-5)  # the first is NumPy's
-    monkeypatch.setattr(linalg, "_WIDE", 1 << 40)
+    monkeypatch.setattr(xla, "_WIDE", 1 << 40)
     with tf.Session(graph=tf.Graph()) as sess, sess.graph.as_default():
         x = tf.placeholder(tf.float32, (BATCH, WIDTH))
         h = tf.nn.relu(x)
@@ -108,3 +108,63 @@ def test_loops_give_the_bits_of_single_steps():
         sess.run(tf.global_variables_initializer())
         _, looped = sess.run_steps(fetches, feeds, 5)
     assert list(looped) == losses(optimizer)
+
+
+POINTS, NARROW = 1000, 20
+
+
+def physics():
+    """Fetches of a step that takes second derivatives of a narrow network, and what it is fed."""
+    rng = np.random.RandomState(3)
+    x = tf.placeholder(tf.float32, (None, 1))
+    t = tf.placeholder(tf.float32, (None, 1))
+    h = tf.concat([x, t], 1)
+    for i, (m, n) in enumerate([(2, NARROW), (NARROW, NARROW), (NARROW, NARROW), (NARROW, 1)]):
+        w = tf.get_variable(f"w{i}", initializer=(rng.randn(m, n) / m**0.5).astype(np.float32))
+        h = h @ w + tf.get_variable(f"b{i}", (1, n), initializer=tf.zeros_initializer())
+        h = tf.tanh(h) if i < 3 else h
+    (h_x,) = tf.gradients(h, x)
+    residual = tf.gradients(h, t)[0] + h * h_x - 0.1 * tf.gradients(h_x, x)[0]
+    loss = tf.reduce_mean(tf.square(residual)) + tf.reduce_mean(tf.square(h))
+    step = tf.train.AdamOptimizer(0.01).minimize(loss)
+    feeds = {x: rng.uniform(-1, 1, (POINTS, 1)), t: rng.uniform(size=(POINTS, 1))}
+    return [step, loss, residual], feeds
+
+
+def physics_losses(run):
+    with tf.Graph().as_default(), tf.Session() as sess:
+        fetches, feeds = physics()
+        sess.run(tf.global_variables_initializer())
+        return run(sess, fetches, feeds)
+
+
+def one_by_one(sess, fetches, feeds):
+    return [sess.run(fetches, feeds)[1] for _ in range(6)]
+
+
+def test_tall_networks_are_laid_on_their_side(texts, monkeypatch):
+    on_their_side = physics_losses(one_by_one)
+    assert f"f32[{NARROW},{POINTS}]" in texts[-1]
+    assert f"f32[{POINTS},{NARROW}]" not in texts[-1]
+    monkeypatch.setattr(turned, "_NARROW", 0)
+    upright = physics_losses(one_by_one)
+    assert f"f32[{POINTS},{NARROW}]" in texts[-1]
+    np.testing.assert_allclose(on_their_side, upright, rtol=1e-5)
+
+
+def test_loops_of_tall_networks_give_the_bits_of_single_steps():
+    looped = physics_losses(lambda sess, fetches, feeds: sess.run_steps(fetches, feeds, 6)[1])
+    assert list(looped) == physics_losses(one_by_one)
+
+
+def test_tall_arrays_are_fetched_upright(texts):
+    x = tf.placeholder(tf.float32, (None, 2))
+    h = tf.nn.relu(x @ tf.ones((2, NARROW)) * tf.range(20.0))
+    fetches = [h, h[:3], tf.reduce_sum(h, 1), tf.reduce_sum(h, 0, keepdims=True), tf.reduce_max(h)]
+    data = np.random.RandomState(0).randn(POINTS, 2)
+    with tf.Session() as sess:
+        first, *_, last = [sess.run(fetches, {x: data}) for _ in range(3)]
+    assert f"f32[{NARROW},{POINTS}]" in texts[-1]
+    for a, b in zip(last, first, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-5)
