@@ -8,7 +8,6 @@ shape) is run step by step instead.
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from headrace.node import Tensor, where
+from headrace.runtime.interrupts import held_back
 from headrace.runtime.plan import Version
 from headrace.runtime.state import MISSING, Pack, State
 
@@ -244,7 +244,7 @@ class Loop:
         with _bar(total, progress) as show:
             while done < total:
                 most = min(total, done + every - done % every) - done
-                with _interrupts_held():
+                with held_back(session._state):
                     now = self._advance(feeds, done, most, kept)
                     if feeds.rows is not None:
                         feeds.rows.skip(now)
@@ -334,6 +334,7 @@ def _run(
             before = [_take(state, n, True) for n in compiled.state]
             same = [feeds.same.get(n, n) for n in compiled.same]
             same = [_take(state, n, False) if isinstance(n, (Pack, Version)) else n for n in same]
+            state.replaced_by = threading.get_ident()
             done, after, fetched = compiled.call(steps, before, same, each, rows, index, streams)
         except (KeyError, TypeError):
             return None
@@ -394,20 +395,3 @@ def _bar(total: int, wanted: bool) -> Iterator[Callable[[int], Any]]:
                 yield bar.update
             return
     yield lambda _: None
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C inside counts at the end, so that what was computed is not lost half-way."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-    caught: list[tuple[int, Any]] = []
-    signal.signal(signal.SIGINT, lambda *received: caught.append(received))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if caught:
-        before(*caught[-1])

@@ -125,6 +125,7 @@ class Program:
         for version in sorted((n for n in env if isinstance(n, Version)), key=lambda n: n.n):
             latest[version.variable] = version
         _commit(state, env, {v: n for v, n in latest.items() if n.n}, advances)
+        state.replaced_by = None
         with state.unlocked():
             self._interpret(segment, state, env, advances, observe)
         for variable, version in latest.items():
@@ -184,6 +185,7 @@ class Program:
         arrays = [env[n] for n in compiled.arguments]
         if compiled.random:
             arrays.append(np.stack([state.stream(op) for op in compiled.random]))
+        state.replaced_by = threading.get_ident()
         results = compiled.call(*arrays)
         if compiled.checks and not results[-1]:
             self._interpret(segment, state, dict(env), {})  # raises, and says why
@@ -347,6 +349,7 @@ def _commit(
     advances: dict[Operation, int],
 ) -> None:
     """Give variables the values of these versions, and move random streams on."""
+    state.replaced_by = threading.get_ident()
     for variable, version in written.items():
         new = env[version]
         if new is state.alone.get(variable):

@@ -13,6 +13,7 @@ from typing import Any
 from headrace import errors
 from headrace.graph import Graph, get_default_graph
 from headrace.node import Tensor, pop_session, push_session
+from headrace.runtime.interrupts import deliver, hold, pending, watch
 from headrace.runtime.loop import Loop
 from headrace.runtime.route import (
     MOST_PROGRAMS,
@@ -61,6 +62,7 @@ class BaseSession:
         self._config = config
         self._target = target
         self._state = State()
+        watch(self._state)
         self._routes: dict[Any, Route] = {}
         self._routes_lock = threading.Lock()
         self._closed = False
@@ -161,8 +163,16 @@ class BaseSession:
             run = partial(program.run, signature=signature)
         if program.locks:
             state = self._state
-            with state.lock:
-                results = run(state, values)
+            hold()
+            try:
+                with state.lock:
+                    try:
+                        results = run(state, values)
+                    finally:
+                        state.replaced_by = None
+            finally:
+                if pending:
+                    deliver()
         else:
             results = run(self._state, values)
         if route.single:
@@ -304,6 +314,7 @@ class BaseSession:
 
     def _forget(self) -> None:
         before, self._state = self._state, State()
+        watch(self._state)
         before.close()
 
     @contextmanager

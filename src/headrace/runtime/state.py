@@ -46,6 +46,7 @@ class State:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # held by a run that reads or writes state
+        self.replaced_by: int | None = None  # the thread in which values now change hands
         self.alone: dict[Operation, Any] = {}
         self.packs: dict[Pack, Any] = {}
         self.pack_of: dict[Operation, Pack] = {}
