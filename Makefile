@@ -24,8 +24,8 @@ lint: .venv/ready ## Check style, types and layers
 oracle: .venv-oracle/ready ## Compare with real TensorFlow
 	.venv-oracle/bin/python -m pytest tests/tensorflow $(ARGS)
 
-bench: .venv-bench/ready ## Measure against JAX, TensorFlow and PyTorch
-	.venv-bench/bin/python benchmarks/run.py $(ARGS)
+bench: .venv-bench/ready ## Measure against the other frameworks, ten minutes; writes docs/benchmarks.md
+	.venv-bench/bin/python benchmarks/run.py $(or $(ARGS),--cores 1 2)
 
 clean: ## Remove all that these targets made
 	rm -rf .venv .venv-oracle .venv-bench runs .pytest_cache .ruff_cache .hypothesis .import_linter_cache

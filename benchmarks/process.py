@@ -81,11 +81,13 @@ def fresh(script, *arguments, python=None, cores=1, timeout=600):
 class Worker:
     """A `worker.py` and the conversation with it."""
 
-    def __init__(self, name, python=None, cores=1):
-        """Start it."""
+    def __init__(self, problem, name, python=None, cores=1):
+        """Start it for a problem and a program of `programs.py`."""
         self.name = name
         self.log = tempfile.TemporaryFile()  # noqa: SIM115  (as long-lived as the child)
-        self.child = spawn([HERE / "worker.py", name, cores], python, cores, self.log, bufsize=0)
+        self.child = spawn(
+            [HERE / "worker.py", problem, name, cores], python, cores, self.log, bufsize=0
+        )
         stdin, stdout = self.child.stdin, self.child.stdout
         assert stdin is not None
         assert stdout is not None  # for `spawn` asks for pipes
@@ -93,21 +95,25 @@ class Worker:
 
     def ask(self, do, timeout=300, **request):
         """Send one request and wait for its answer."""
+        if self.log.closed:
+            raise ChildError(f"{self.name} has ended")
         try:
             self.requests.write(json.dumps({"do": do, **request}).encode() + b"\n")
         except BrokenPipeError:
-            raise ChildError(f"{self.name} has died: {tail(self.log)}") from None
+            raise self._ended(f"has died: {tail(self.log)}") from None
         if not select.select([self.answers], [], [], timeout)[0]:
-            self.close()
-            raise ChildError(f"{self.name} did not answer {do!r} within {timeout} s")
+            raise self._ended(f"did not answer {do!r} within {timeout} s")
         line = self.answers.readline()
         if not line:
-            self.close()
-            raise ChildError(f"{self.name} died at {do!r}: {tail(self.log)}")
+            raise self._ended(f"died at {do!r}: {tail(self.log)}")
         answer = json.loads(line)
         if "error" in answer:
             raise ChildError(f"{self.name} failed at {do!r}: {answer['error']}")
         return answer
+
+    def _ended(self, words):
+        self.close()
+        return ChildError(f"{self.name} {words}")
 
     def alive(self):
         """Tell whether the process can still be asked."""
@@ -117,3 +123,5 @@ class Worker:
         """End the process."""
         self.child.kill()
         self.child.wait()
+        for file in (self.requests, self.answers, self.log):
+            file.close()

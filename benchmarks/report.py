@@ -9,11 +9,13 @@ from pathlib import Path
 
 INTRODUCTION = """# Benchmarks
 
-Every framework runs in a process of its own, all alive at once and pinned to the same cores,
-their threads limited to those cores, and they take turns in an order shuffled each round; what is
-shown is the median of the turns. All start from the same weights and see the same batch, and
-nothing is timed before all report the same losses to 1e-4. `benchmarks/` holds the programs;
-each table is replaced in place by the command beneath it.
+Every program runs in a process of its own, all alive at once and pinned to the same cores, their
+threads limited to those cores, and they take turns in an order shuffled each round; what is shown
+is the median of the turns. All start from the same weights and see the same batches, and none is
+timed whose losses are not those of the others to 1e-4. `benchmarks/` holds the programs; `make
+bench` writes this page, and each table is replaced in place by the command beneath it.
+
+![How many times headrace's time others take for a step, by program and size](images/benchmarks.png)
 """
 
 
@@ -73,9 +75,10 @@ def machine(cores, before, after):
 
 
 def write(path, name, title, body):
-    """Put a section into the page: where its markers are, else at the end."""
+    """Put a section into the page, where its markers are or else at the end; renew the top."""
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    page = path.read_text() if path.exists() else INTRODUCTION
+    _, first, rest = (path.read_text() if path.exists() else "").partition("<!-- begin ")
+    page = f"{INTRODUCTION}\n{first}{rest}"
     section = f"{begin}\n## {title}\n\n{body}\n{end}"
     found = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     if found.search(page):

@@ -1,10 +1,13 @@
-"""Measure headrace beside its peers and write the tables of docs/benchmarks.md.
+"""Measure headrace beside its peers and write the tables and the picture of docs/benchmarks.md.
 
-    python benchmarks/run.py                         all suites on one core, some six minutes
-    python benchmarks/run.py step --cores 1 2        one suite, on one core, then on two
-    python benchmarks/run.py --quick                 a look, some two minutes
+    python benchmarks/run.py --cores 1 2             what `make bench` does: a selection
+    python benchmarks/run.py step --cores 2          one suite with all programs, on two cores
+    python benchmarks/run.py step --seconds 60       more turns: up to a minute for each case
+    python benchmarks/run.py loop --quick            a look
     python benchmarks/run.py step --frameworks headrace,jax --output /tmp/here.md
 
+The selection is all suites on the first number of cores, without programs that come close to
+another's, and on further ones those that gain from cores, with the main programs.
 The status is 1 if a framework failed or the losses did not agree; one that is not installed is
 named in the page and passed over, and so is a target that was missed.
 """
@@ -12,38 +15,61 @@ named in the page and passed over, and so is a target that was missed.
 import argparse
 import json
 import shlex
+import statistics
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import chain
+import loop
+import memory
+import picture
+import pinn
 import process
 import report
 import startup
 import step
-from mlp import PROGRAMS
+from programs import MLP, PINN
+
+PROGRAMS = {**PINN, **MLP}
+CLOSE = ("headrace-callable", "jax-asarray", "tensorflow-callable")
+MAIN = ("headrace", "headrace-loop", "jax", "jax-jvp", "jax-scan", "tensorflow", "torch")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What runs it, its title, and whether it gains from cores."""
+
+    run: Callable
+    title: str
+    scales: bool = False
+
 
 SUITES = {
-    "step": (step.run, "One training step, loss fetched, float32"),
-    "startup": (startup.run, "Before the first step"),
-    "chain": (chain.run, "A chain of 10,000 elementwise ops"),
+    "step": Suite(step.run, "One training step, loss fetched, float32", scales=True),
+    "loop": Suite(loop.run, "Loops of gradient descent, losses fetched, float32"),
+    "pinn": Suite(pinn.run, "A physics-informed network, float32", scales=True),
+    "startup": Suite(startup.run, "Before the first step"),
+    "chain": Suite(chain.run, "A chain of 10,000 elementwise ops"),
+    "memory": Suite(memory.run, "Memory of a training step"),
 }
-USUAL = ("headrace", "jax", "tensorflow", "torch", "numpy")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a suite is told: how many cores, turns, fresh starts and chains, and with whom."""
+    """What a suite is told: cores, turns at most and seconds for them, fresh starts, and whom."""
 
     cores: int
     rounds: int
+    seconds: float
     starts: int
     chains: int
     frameworks: tuple[str, ...]
     interpreters: dict[str, str]
 
     def python(self, name):
-        """Give the interpreter of a framework; None is this one."""
+        """Give the interpreter of a program; None is this one."""
         return self.interpreters.get(name)
 
 
@@ -52,65 +78,108 @@ def arguments():
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}")
     parser.add_argument("--cores", nargs="+", type=int, default=[1], help="cores to pin, each")
-    parser.add_argument("--rounds", type=int, help="turns of each framework and case")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of a case at most")
+    parser.add_argument(
+        "--seconds", type=float, default=4, help="for the turns of a case, of which 3 are least"
+    )
     parser.add_argument("--quick", action="store_true", help="few turns: a look, not a result")
-    parser.add_argument("--frameworks", default=",".join(USUAL), help=f"of {','.join(PROGRAMS)}")
+    parser.add_argument("--frameworks", help=f"of {','.join(PROGRAMS)}")
     parser.add_argument(
         "--python", action="append", default=[], metavar="NAME=PATH",
         help="interpreter of one framework",
     )  # fmt: skip
-    page = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-    parser.add_argument("--output", type=Path, default=page, help="the page to write")
+    parser.add_argument("--output", type=Path, default=picture.PAGE, help="the page to write")
     parser.add_argument("--json", type=Path, help="also keep every raw number here")
     options = parser.parse_args()
     unknown = set(options.suites) - set(SUITES)
-    unknown |= set(options.frameworks.split(",")) - set(PROGRAMS)
+    unknown |= set((options.frameworks or "headrace").split(",")) - set(PROGRAMS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    process.cpus(max(options.cores))  # better now than after the suites on fewer
     return options
 
 
+def selected(options):
+    """Which suites run on how many cores with which programs: [(cores, suite, names)]."""
+    if options.frameworks:
+        names = tuple(options.frameworks.split(","))
+        whole = dict.fromkeys(options.cores, names)
+    elif options.suites:
+        whole = dict.fromkeys(options.cores, tuple(PROGRAMS))
+    else:
+        whole = dict.fromkeys(options.cores, MAIN)
+        whole[options.cores[0]] = tuple(name for name in PROGRAMS if name not in CLOSE)
+    return [
+        (cores, suite, names)
+        for cores, names in whole.items()
+        for suite in options.suites or SUITES
+        if options.suites or cores == options.cores[0] or SUITES[suite].scales
+    ]
+
+
+def absent(names, interpreters):
+    """Which of the programs have no framework here: {name: words about it}."""
+    found, known = {}, {}
+    for name in names:
+        program = PROGRAMS[name]
+        where = program.module, interpreters.get(name)
+        if where not in known:
+            known[where] = process.missing(*where)
+        if known[where]:
+            found[name] = f"{program.label} is left out: {program.module} is not installed."
+    return found
+
+
+def medians(raw):
+    """What the picture needs of a suite's raw numbers."""
+    return [
+        {**entry, "seconds": {n: statistics.median(t) for n, t in entry["seconds"].items()}}
+        for entry in raw["cases"]
+    ]
+
+
 def main():
-    """Run the suites asked for and write a section of the page for each."""
+    """Run what is asked for, write a section of the page for each suite, and draw the picture."""
     options = arguments()
     command = shlex.join(["python", "benchmarks/run.py", *sys.argv[1:]])
-    kept, status = {}, 0
     interpreters = dict(pair.split("=", 1) for pair in options.python)
-    present, absent = [], []
-    for name in options.frameworks.split(","):
-        module = PROGRAMS[name].module
-        if process.missing(module, interpreters.get(name)):
-            absent.append(f"{PROGRAMS[name].label} is absent: {module} is not installed.")
-        else:
-            present.append(name)
-    for cores in options.cores:
+    work = selected(options)
+    missing = absent({name: None for *_, names in work for name in names}, interpreters)
+    numbers = options.output.with_suffix(".json")
+    drawn = json.loads(numbers.read_text()) if numbers.exists() else {}
+    kept, status = {}, 0
+    for cores, name, names in work:
         settings = Settings(
             cores=cores,
-            rounds=options.rounds or (3 if options.quick else 15),
-            starts=1 if options.quick else 5,
-            chains=1 if options.quick else 3,
-            frameworks=tuple(present),
+            rounds=3 if options.quick else options.rounds,
+            seconds=options.seconds,
+            starts=1 if options.quick else 5 if options.suites else 3,
+            chains=3 if options.suites and not options.quick else 1,
+            frameworks=tuple(n for n in names if n not in missing),
             interpreters=interpreters,
         )
-        for name in options.suites or SUITES:
-            suite, title = SUITES[name]
-            before = report.clock()
-            body, notes, versions, kept[f"{name}, {cores}"] = suite(settings)
-            status |= bool(notes)
-            words = [f"{module} {version}" for module, version in versions.items()]
-            foot = [
-                *absent,
-                *notes,
-                "; ".join([report.machine(cores, before, report.clock()), *words]) + ".",
-                f"Made by `{command}`.",
-            ]
-            plural = "s" if cores > 1 else ""
-            whole = body + "\n\n" + "\n".join(f"- {line}" for line in foot)
-            title = f"{title}, {cores} core{plural}"
-            report.write(options.output, f"{name}, {cores}", title, whole)
-            print(f"## {title}\n\n{whole}\n")
+        suite, before = SUITES[name], report.clock()
+        body, notes, versions, raw = suite.run(settings)
+        status |= bool(notes)
+        after = report.clock()
+        words = [f"{module} {version}" for module, version in versions.items()]
+        foot = [
+            *(missing[n] for n in names if n in missing),
+            *notes,
+            "; ".join([report.machine(cores, before, after), *words]) + ".",
+            f"Made by `{command}` in {after[0] - before[0]:.0f} s.",
+        ]
+        whole = body + "\n\n" + "\n".join(f"- {line}" for line in foot)
+        title, section = f"{suite.title}, {cores} core{'s' * (cores > 1)}", f"{name}, {cores}"
+        report.write(options.output, section, title, whole)
+        print(f"## {title}\n\n{whole}\n", flush=True)
+        kept[section] = raw
+        if "cases" in raw:
+            drawn[section] = medians(raw)
     if options.json:
         options.json.write_text(json.dumps(kept, indent=1))
+    numbers.write_text(json.dumps(drawn, indent=1) + "\n")
+    picture.draw(drawn, picture.place_of(options.output))
     return status
 
 

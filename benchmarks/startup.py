@@ -17,7 +17,8 @@ def once(name, cores):
     start = time.perf_counter()
     importlib.import_module(MODULES.get(name) or name)
     marks = [time.perf_counter() - start]
-    from mlp import PROGRAMS, Case, problem  # after, for it imports NumPy
+    from mlp import Case, problem  # after, for these import NumPy
+    from programs import MLP
 
     case = Case(LAYERS, BATCH, OPTIMIZER)
     problem(case)
@@ -25,8 +26,8 @@ def once(name, cores):
     problem(case)  # again, for the first loads numpy.random
     spent_on_data = time.perf_counter() - start
     start = time.perf_counter()
-    step = PROGRAMS[name].make(case, cores)
-    marks.append(time.perf_counter() - start - spent_on_data)
+    step = MLP[name].make(case, cores)
+    marks.append(max(time.perf_counter() - start - spent_on_data, 0))
     losses = []
     for _ in range(STEPS):
         start = time.perf_counter()
@@ -48,7 +49,7 @@ def run(settings):
     """Run the suite; give its Markdown, what failed, versions, and the raw numbers."""
     from process import ChildError, fresh
     from report import seconds, table, verdict
-    from step import DisagreementError, check
+    from turns import DisagreementError, check
 
     names = [name for name in NAMES if name in settings.frameworks]
     samples, notes = {}, []

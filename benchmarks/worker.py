@@ -1,7 +1,7 @@
-"""A framework in a process of its own: `worker.py NAME CORES`, a JSON request a line on stdin.
+"""A framework in a process of its own: `worker.py PROBLEM NAME CORES`, JSON requests on stdin.
 
-Each request is answered by one JSON line on the real stdout, {"error": ...} if it failed; whatever
-else a framework prints goes to stderr. `process.Worker` is the other end.
+Each is a line and is answered by one JSON line on the real stdout, {"error": ...} if it failed;
+whatever else a framework prints goes to stderr. `process.Worker` is the other end.
 """
 
 import gc
@@ -13,42 +13,52 @@ import time
 import traceback
 from typing import Any
 
-from mlp import PROGRAMS, Case, product
+import numpy as np
+from peak import product
+from programs import PROBLEMS
 
 
 class Bench:
     """The requests, one method each; holds the program now on the bench."""
 
-    def __init__(self, name, cores):
+    def __init__(self, problem, name, cores):
         """Put nothing on the bench yet."""
         self.name, self.cores = name, cores
+        self.case, programs = PROBLEMS[problem]
+        self.program = programs[name]
         self.step: Any = None
 
     def hello(self):
         """Import the framework and say its version."""
-        module = importlib.import_module(PROGRAMS[self.name].module)
+        module = importlib.import_module(self.program.module)
         return {"version": str(getattr(module, "__version__", "of no version"))}
 
-    def prepare(self, layers, batch, optimizer, steps):
+    def prepare(self, case, steps):
         """Build the program of a case anew; give the losses of its first steps."""
         self.drop()
-        case = Case(tuple(layers), batch, optimizer)
-        self.step = PROGRAMS[self.name].make(case, self.cores)
-        return {"losses": [float(self.step()) for _ in range(steps)]}
+        self.step = self.program.make(self.case(**case), self.cores)
+        losses = []
+        while len(losses) < steps:
+            losses += np.ravel(self.step()).tolist()
+        return {"losses": losses[:steps]}
 
-    def block(self, steps, warm=0):
-        """Run `steps` steps after `warm` ones that do not count; give the seconds."""
+    def block(self, calls, warm=0):
+        """Time calls, after `warm` that do not count: seconds, steps done, the last loss."""
         step = self.step
         for _ in range(warm):
             step()
         start = time.perf_counter()
-        for _ in range(steps):
-            loss = step()
+        for _ in range(calls):
+            losses = step()
         seconds = time.perf_counter() - start
-        return {"seconds": seconds, "loss": None if loss is None else float(loss)}
+        return {
+            "seconds": seconds,
+            "steps": calls * np.size(losses),
+            "loss": float(np.ravel(losses)[-1]),
+        }
 
-    def peak(self, repeats, n=2048):
-        """The best rate of `repeats` float32 products [n, n] by [n, n], in FLOP/s."""
+    def peak(self, repeats=12, n=2048):
+        """The best rate of float32 products [n, n] by [n, n], in FLOP/s."""
         multiply = product(self.name, n)
         multiply()
         seconds = []
@@ -80,4 +90,4 @@ def serve(bench, requests, channel):
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    serve(Bench(sys.argv[1], int(sys.argv[2])), sys.stdin, answers)
+    serve(Bench(sys.argv[1], sys.argv[2], int(sys.argv[3])), sys.stdin, answers)

@@ -1,0 +1,85 @@
+"""The dense network in JAX: a call a step, and a scan over many."""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from mlp import BETA1, BETA2, EPSILON, batches, orders, problem
+
+
+def training(case, weights):
+    """Give `train(state, x, y)` -> (state, loss) and the first state."""
+    import jax
+    import jax.numpy as jnp
+
+    def loss_of(params, x, y):
+        h = x
+        for w, b in params:
+            z = h @ w + b
+            h = jax.nn.relu(z)
+        if case.layers[-1] == 1:
+            return jnp.mean(jax.nn.softplus(z) - z * y)
+        return -jnp.mean(jnp.sum(y * jax.nn.log_softmax(z), axis=-1))
+
+    def descend(params, x, y):
+        loss, grads = jax.value_and_grad(loss_of)(params, x, y)
+        return jax.tree.map(lambda p, g: p - case.rate * g, params, grads), loss
+
+    def adam(state, x, y):
+        params, m, v, t = state
+        loss, grads = jax.value_and_grad(loss_of)(params, x, y)
+        t = t + 1
+        rate = case.rate * jnp.sqrt(1 - BETA2**t) / (1 - BETA1**t)
+        m = jax.tree.map(lambda m, g: m + (1 - BETA1) * (g - m), m, grads)
+        v = jax.tree.map(lambda v, g: v + (1 - BETA2) * (g * g - v), v, grads)
+        params = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + EPSILON), params, m, v)
+        return (params, m, v, t), loss
+
+    params = jax.tree.map(jnp.asarray, weights)
+    if case.optimizer != "adam":
+        return descend, params
+    zeros = functools.partial(jax.tree.map, jnp.zeros_like)
+    return adam, (params, zeros(params), zeros(params), jnp.float32(0))
+
+
+def jax(case, cores, fetch: Callable = float):
+    """JAX's ordinary idiom: one donated `jax.jit` call a step, then the loss as a float."""
+    import jax
+
+    weights, inputs, labels = problem(case)
+    train, state = training(case, weights)
+    call, stream = jax.jit(train, donate_argnums=0), batches(case, inputs, labels)
+
+    def step():
+        nonlocal state
+        state, loss = call(state, *next(stream))
+        return fetch(loss)
+
+    return step
+
+
+def scan(case, cores):
+    """A `lax.scan` over the steps in one donated `jax.jit`, the data lying on the device."""
+    import jax
+
+    weights, *data = problem(case)
+    train, state = training(case, weights)
+    x, y = map(jax.device_put, data)
+
+    def turn(state, rows, x, y):
+        return train(state, x, y) if rows is None else train(state, x[rows], y[rows])
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def loop(state, x, y, order):
+        return jax.lax.scan(
+            lambda state, rows: turn(state, rows, x, y), state, order, length=case.steps
+        )
+
+    shuffled = orders(case)
+
+    def step():
+        nonlocal state
+        state, losses = loop(state, x, y, next(shuffled) if case.examples else None)
+        return np.asarray(losses)
+
+    return step

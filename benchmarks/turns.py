@@ -1,0 +1,228 @@
+"""Programs in turns: workers side by side, equal losses, interleaved blocks, tables of medians."""
+
+import math
+import random
+import statistics
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from process import ChildError, Worker
+from programs import PROBLEMS
+from report import ratio, seconds, table
+
+AGREE, CHECKED = 1e-4, 5  # relative difference allowed between losses, over how many steps
+BLOCK = 0.02  # seconds; a turn is as many calls as take this long, an epoch, or one call
+FEWEST = 3  # turns of a case, however long they take
+
+
+class DisagreementError(Exception):
+    """The frameworks do not compute the same: nothing to time."""
+
+
+def check(losses):
+    """Check {framework: losses of the first steps}; give the largest relative difference."""
+    spread = 0.0
+    for step, values in enumerate(zip(*losses.values(), strict=True), 1):
+        middle = statistics.median(values)
+        worst = max(abs(v - middle) if math.isfinite(v) else math.inf for v in values)
+        spread = max(spread, worst / abs(middle))
+        if not spread <= AGREE:
+            said = ", ".join(f"{n} {v:.7g}" for n, v in zip(losses, values, strict=True))
+            raise DisagreementError(f"losses differ at step {step}: {said}")
+    first, last = (statistics.median(v[i] for v in losses.values()) for i in (0, -1))
+    if abs(last - first) < 30 * AGREE * abs(first):
+        raise DisagreementError(f"{CHECKED} steps move the loss only from {first} to {last}")
+    return spread
+
+
+def astray(losses):
+    """Name those whose losses are not the median's."""
+    middle = [statistics.median(values) for values in zip(*losses.values(), strict=True)]
+    return [
+        name
+        for name, values in losses.items()
+        if not all(abs(v - m) <= AGREE * abs(m) for v, m in zip(values, middle, strict=True))
+    ]
+
+
+@contextmanager
+def workers_of(problem, names, settings):
+    """Give (workers by name, versions by module, notes): a process for each program, all alive."""
+    programs = PROBLEMS[problem][1]
+    workers, versions, notes = {}, {}, []
+    started = [Worker(problem, name, settings.python(name), settings.cores) for name in names]
+    try:
+        for worker in started:
+            try:
+                version = worker.ask("hello")["version"]
+            except ChildError as e:
+                notes.append(str(e))
+                continue
+            versions[programs[worker.name].module] = version
+            workers[worker.name] = worker
+        yield workers, versions, notes
+    finally:
+        for worker in started:
+            worker.close()
+
+
+def calibrate(worker, least):
+    """Find how many calls make a turn of BLOCK seconds and `least` steps: (calls, seconds)."""
+    worker.ask("block", calls=1)  # in which a loop may still be compiled
+    calls = 1
+    while True:
+        answer = worker.ask("block", calls=calls)
+        spent, steps = answer["seconds"], answer["steps"]
+        if spent >= BLOCK and steps >= least:
+            return calls, spent
+        calls = math.ceil(min(8 * calls, 1.1 * calls * max(BLOCK / spent, least / steps) + 1))
+
+
+class Times:
+    """What `measure` found of a case: by name, seconds a step of each turn, and what failed."""
+
+    def __init__(self):
+        """Nothing yet."""
+        self.turns: dict[str, list[float]] = {}
+        self.failed: dict[str, str] = {}  # under "" what holds of all
+
+    def fail(self, name, why):
+        """Say why a program has no times; it loses those that it had."""
+        self.failed[name] = str(why).partition("\n")[0]
+        self.turns.pop(name, None)
+
+    def median(self, name):
+        """Seconds a step; None if the program has none."""
+        return statistics.median(self.turns[name]) if name in self.turns else None
+
+    def speedup(self, slow, fast):
+        """Give the median over the rounds of how many times longer `slow` took than `fast`."""
+        if slow not in self.turns or fast not in self.turns:
+            return None
+        pairs = zip(self.turns[slow], self.turns[fast], strict=True)
+        return statistics.median(a / b for a, b in pairs)
+
+    def fastest(self, names):
+        """Of the names, the one with the smallest median; None if none was timed."""
+        timed = [name for name in names if name in self.turns]
+        return min(timed, key=lambda name: statistics.median(self.turns[name]), default=None)
+
+
+def prepared(workers, case, times):
+    """Have all build a case; name those whose losses agree. What fails goes into `times`."""
+    losses, spent = {}, {}
+    for name, worker in workers.items():
+        if not worker.alive():
+            continue  # said when it died
+        start = time.perf_counter()
+        try:
+            losses[name] = worker.ask("prepare", case=asdict(case), steps=CHECKED)["losses"]
+        except ChildError as e:
+            times.fail(name, e)
+        spent[name] = time.perf_counter() - start
+    wrong = astray(losses)
+    if len(wrong) < len(losses) / 2:
+        for name in wrong:
+            times.fail(name, f"{name} is not timed, its losses are astray: {losses.pop(name)}")
+    try:
+        spread = check(losses) if losses else 0
+    except DisagreementError as e:
+        times.fail("", f"not timed: {e}")
+        return []
+    words = f"losses within {spread:.0e}, ready in {sum(spent.values()):.0f} s"
+    slowest = max(spent, key=lambda name: spent[name], default="none")
+    print(f"{case}, {case.optimizer}: {words}, {slowest} the longest", file=sys.stderr)
+    return list(losses)
+
+
+def measure(workers, case, settings, least=1):
+    """Time a case: all prepare it, their losses are compared, and they take turns."""
+    times = Times()
+    plan, total = {}, 0.0  # calls in a turn and calls before it that do not count; seconds of all
+    for name in prepared(workers, case, times):
+        try:
+            calls, spent = calibrate(workers[name], least)
+        except ChildError as e:
+            times.fail(name, e)
+            continue
+        warm = math.ceil(calls / 10) if spent / calls < 20 * BLOCK else 0  # a long one warms itself
+        plan[name] = calls, warm
+        total += spent * (1 + warm / calls)
+        times.turns[name] = []
+    order = random.Random(0)
+    rounds = max(FEWEST, min(settings.rounds, int(settings.seconds / total))) if plan else 0
+    for _ in range(rounds):
+        for name in order.sample(list(times.turns), len(times.turns)):
+            calls, warm = plan[name]
+            try:
+                answer = workers[name].ask("block", calls=calls, warm=warm)
+                if not math.isfinite(answer["loss"]):
+                    raise ChildError(f"{name} has come to a loss of {answer['loss']}")
+            except ChildError as e:
+                times.fail(name, e)
+                continue
+            times.turns[name].append(answer["seconds"] / answer["steps"])
+    for worker in workers.values():
+        if worker.alive():
+            worker.ask("drop")
+    shown = "  ".join(f"{n} {seconds(statistics.median(t))}" for n, t in times.turns.items())
+    print(f"    {rounds} turns: {shown}", file=sys.stderr)
+    return times
+
+
+def compared(head, programs, cases, note=lambda case, seconds: ""):
+    """Lay out {case: Times} as a table: a row for each program, those of many steps last.
+
+    In brackets: times the fastest of the column that does one step, or many, in a call. `note` adds
+    to a cell.
+    """
+    rows, several = [], len({program.many for program in programs.values()}) > 1
+    for many in (False, True):
+        group = [name for name, program in programs.items() if program.many == many]
+        if group and several:
+            if many:
+                rows.append(["*many steps a call:*", *(f"*{case.steps:,}*" for case in cases)])
+            else:
+                rows.append(["*one step a call*", *("" for _ in cases)])
+        for name in group:
+            cells = []
+            for case, times in cases.items():
+                mine, best = times.median(name), times.median(times.fastest(group))
+                if mine is None or best is None:
+                    cells.append("failed" if {name, ""} & set(times.failed) else "–")
+                else:
+                    cells.append(f"{seconds(mine)} ({ratio(mine / best)}){note(case, mine)}")
+            rows.append([programs[name].label, *cells])
+    return table([head, *map(str, cases)], rows)
+
+
+def counted(cases):
+    """Words on how many turns were taken, and on the brackets."""
+    counts = {len(turns) for times in cases.values() for turns in times.turns.values()}
+    if not counts:
+        return "Nothing was timed."
+    least, most = min(counts), max(counts)
+    number = f"{least}" if least == most else f"{least} to {most}"
+    return (
+        "In brackets: times the fastest of the column with as many steps a call.\n"
+        f"Medians of {number} turns of {BLOCK * 1e3:.0f} ms or one call."
+    )
+
+
+def raw(cases):
+    """What to keep of {case: Times}."""
+    return [
+        {"case": str(case), "optimizer": case.optimizer, "seconds": times.turns}
+        for case, times in cases.items()
+    ]
+
+
+def complaints(cases):
+    """What failed, of {case: Times}."""
+    return [
+        f"{case}, {case.optimizer}: {why}"
+        for case, times in cases.items()
+        for why in times.failed.values()
+    ]
