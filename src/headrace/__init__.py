@@ -3,12 +3,14 @@
 `import headrace as tf`, and a TensorFlow-1 program runs. This module only gives names.
 """
 
+from importlib import import_module as _import_module
 from typing import Any as _Any
 
 from headrace import (  # isort: skip
-    debugging, dtypes, errors, initializers, linalg, losses, math, nn, protos as _protos,
-    random, summary, test, train,
+    debugging, dtypes, errors, initializers, linalg, logging, losses, math, nest, nn,
+    protos as _protos, random, summary, train,
 )
+from headrace.custom_gradients import custom_gradient, recompute_grad
 from headrace.dtypes import (
     DType, as_dtype, bfloat16, bool_ as bool, complex64, complex128, double, float16, float32,
     float64, half, int8, int16, int32, int64, resource, string, uint8, uint16, uint32, uint64,
@@ -17,7 +19,7 @@ from headrace.dtypes import (
 from headrace.errors import OpError
 from headrace.gradients import (
     AggregationMethod, NoGradient, NotDifferentiable, RegisterGradient, UnconnectedGradients,
-    custom_gradient, gradients, hessians, jacobian,
+    gradients, hessians, jacobian,
 )
 from headrace.graph import (
     Graph, add_to_collection, add_to_collections, colocate_with, control_dependencies, device,
@@ -34,6 +36,7 @@ from headrace.initializers import (
     random_normal_initializer, random_uniform_initializer, truncated_normal_initializer,
     uniform_unit_scaling_initializer, variance_scaling_initializer, zeros_initializer,
 )
+from headrace.logging import get_logger
 from headrace.missing import explain as _explain
 from headrace.ops import bitwise
 from headrace.ops.cast import (
@@ -59,6 +62,7 @@ from headrace.ops.decompose import (
     cholesky, cholesky_solve, matrix_determinant, matrix_inverse, matrix_solve,
     matrix_solve_ls, matrix_triangular_solve, qr, self_adjoint_eig, self_adjoint_eigvals, svd,
 )
+from headrace.ops.files import matching_files, read_file, write_file
 from headrace.ops.filling import fill, ones, ones_like, zeros, zeros_like
 from headrace.ops.gather import (
     tensor_scatter_nd_max, tensor_scatter_nd_max as tensor_scatter_max, tensor_scatter_nd_min,
@@ -92,11 +96,18 @@ from headrace.ops.partition import (
 )
 from headrace.ops.printing import Print, print
 from headrace.ops.py import numpy_function, numpy_op, py_func, py_function
+from headrace.ops.queues import (
+    FIFOQueue, PaddingFIFOQueue, PriorityQueue, QueueBase, RandomShuffleQueue,
+)
 from headrace.ops.random import (
     get_seed, multinomial, random_crop, random_normal, random_shuffle, random_uniform,
     set_random_seed, truncated_normal,
 )
 from headrace.ops.ranking import argsort, confusion_matrix, sort
+from headrace.ops.readers import (
+    FixedLengthRecordReader, IdentityReader, ReaderBase, TextLineReader, TFRecordReader,
+    WholeFileReader,
+)
 from headrace.ops.rearrange import (
     batch_to_space, batch_to_space_nd, depth_to_space, pad, reverse, reverse_sequence, reverse_v2,
     roll, space_to_batch, space_to_batch_nd, space_to_depth, tile,
@@ -133,6 +144,7 @@ from headrace.partitioned import (
 )
 from headrace.runtime.session import InteractiveSession, Session
 from headrace.shapes import Dimension, TensorShape, dimension_value
+from headrace.variable_lists import initialize_all_tables, tables_initializer
 from headrace.variable_scope import (
     AUTO_REUSE, VariableScope, get_local_variable, get_variable, get_variable_scope, no_regularizer,
     variable_op_scope, variable_scope,
@@ -148,13 +160,17 @@ from headrace.variables import (
 
 __version__ = "0.1.0"
 
+_LATER = ("contrib", "test", "timeline")  # few programs need them
+
 
 def __getattr__(name: str) -> _Any:
-    """Protocol buffers, loaded when asked for; anything else is not there, and says so."""
+    """What is loaded when asked for; anything else is not there, and says so."""
     if name in _protos.NAMES:
         return getattr(_protos, name)
+    if name in _LATER:
+        return _import_module(f"{__name__}.{name}")
     raise AttributeError(_explain("tf", name))
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_protos.NAMES])
+    return sorted([*globals(), *_protos.NAMES, *_LATER])

@@ -7,14 +7,13 @@ Rumelhart, Hinton & Williams 1986). There is no recursion: a chain of any length
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 from headrace import shapes
 from headrace.conversion import convert_to_tensor
-from headrace.graph import Graph, get_default_graph, name_scope
+from headrace.graph import get_default_graph, name_scope
 from headrace.indexed_slices import IndexedSlices
 from headrace.node import Operation, Tensor, where
 from headrace.opdef import NOT_DIFFERENTIABLE
@@ -127,7 +126,7 @@ def gradients(
         raise ValueError(f"Passed {len(given)} grad_ys for {len(ys)} ys: one each is needed.")
     with name_scope(name, "gradients", [*ys, *xs]) as scope:
         ys = [_element(y, "y") for y in ys]
-        xs = [_element(x, "x") for x in xs]
+        asked, xs = xs, [_element(x, "x") for x in xs]
         stopped = {_element(s, "stop_gradient") for s in stops}
         sums: dict[Tensor, list[Any]] = {}
         for i, (y, g) in enumerate(zip(ys, given, strict=True)):
@@ -138,7 +137,8 @@ def gradients(
         found = [_total(sums, x) for x in xs]
         if unconnected == "zero":
             found = [
-                array.zeros_like(x) if g is None else g for x, g in zip(xs, found, strict=True)
+                array.zeros_like(convert_to_tensor(x)) if g is None else g
+                for x, g in zip(asked, found, strict=True)
             ]
         return found
 
@@ -216,7 +216,7 @@ def _between(ys: Sequence[Tensor], xs: Sequence[Tensor], stopped: set[Tensor]) -
     ordered = sorted(needed, key=lambda op: op._id)
     for op in ordered:
         for t in op.inputs:
-            if not _carries(t):
+            if not carries(t):
                 continue
             if t in wanted or (t.op in reached and t not in stopped):
                 reached.add(op)
@@ -224,7 +224,8 @@ def _between(ys: Sequence[Tensor], xs: Sequence[Tensor], stopped: set[Tensor]) -
     return [op for op in reversed(ordered) if op in reached]
 
 
-def _carries(tensor: Tensor) -> bool:
+def carries(tensor: Tensor) -> bool:
+    """Whether a gradient can flow through a tensor: a float, or the handle of a variable."""
     return tensor.dtype.is_differentiable or tensor.dtype.kind == "X"
 
 
@@ -265,7 +266,7 @@ def _walk(
             found = {
                 i: _fit(op, g, t)
                 for i, (g, t) in enumerate(zip(outgoing, op.inputs, strict=True))
-                if g is not None and t in wanted and _carries(t)
+                if g is not None and t in wanted and carries(t)
             }
             if gate and len(found) > 1:
                 found = dict(zip(found, control.tuple(list(found.values())), strict=True))
@@ -395,69 +396,3 @@ def hessians(
     with name_scope(name, "hessians"):
         firsts = gradients(ys, xs, None, "gradients", *options)
         return [jacobian(convert_to_tensor(g), x) for g, x in zip(firsts, _flat(xs), strict=True)]
-
-
-# -- gradients of the user's own -------------------------------------------------------------------
-
-
-def custom_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: `function(*tensors)` returns (results, grad_fn), and grad_fn is its gradient.
-
-    `grad_fn(*gradients of results)` returns a gradient per argument. If the function uses
-    variables, grad_fn must take `variables=` and return (gradients, gradients of these).
-    """
-
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        graph = get_default_graph()
-        operands = [array.identity(a) for a in args]
-        before = graph.version
-        results, grad_fn = function(*operands, **kwargs)
-        several = isinstance(results, (list, tuple))
-        outputs = [convert_to_tensor(r) for r in (results if several else [results])]
-        variables = _variables_used(graph, before)
-        takes = inspect.signature(grad_fn).parameters
-        wants = "variables" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values())
-        if variables and not wants:
-            raise TypeError(
-                "If using @custom_gradient with a function that uses variables, then grad_fn must "
-                f"accept a 'variables' keyword argument. Variables used: {variables}"
-            )
-        bundle = array.identity_n(
-            [*outputs, *operands, *[convert_to_tensor(v) for v in variables]],
-        )
-        node = bundle[0].op
-        count = len(outputs)
-
-        def rule(op: Operation, *incoming: Any) -> list[Any]:
-            if variables:
-                for_operands, for_variables = grad_fn(*incoming[:count], variables=variables)
-            else:
-                for_operands, for_variables = grad_fn(*incoming[:count]), []
-            for_operands = (
-                list(for_operands) if isinstance(for_operands, (list, tuple)) else [for_operands]
-            )
-            if len(for_operands) != len(operands):
-                raise ValueError(
-                    f"The gradient function of {function.__name__!r} returned "
-                    f"{len(for_operands)} gradients for {len(operands)} arguments."
-                )
-            return [None] * count + for_operands + list(for_variables)
-
-        node.attrs["_py_gradient"] = rule
-        return type(results)(bundle[:count]) if several else bundle[0]
-
-    wrapped.__name__ = getattr(function, "__name__", "wrapped")
-    wrapped.__doc__ = function.__doc__
-    return wrapped
-
-
-def _variables_used(graph: Graph, since: int) -> list[Any]:
-    """The trainable variables that operations made since then read."""
-    by_tensor = {}
-    for v in graph.get_collection("variables"):
-        by_tensor[v._as_graph_element()] = v
-        by_tensor[v.value()] = v
-    used = dict.fromkeys(
-        by_tensor[t] for op in graph._ops[since:] for t in op.inputs if t in by_tensor
-    )
-    return list(used)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,6 +50,7 @@ class _Scopes(threading.local):
         self.attrs: dict[str, Any] = {}
         self.gradients: dict[str, str] = {}
         self.original: Operation | None = None
+        self.draw: Callable[[Callable[[], Operation]], Operation] | None = None  # see OpDef.node
 
 
 class Graph:
@@ -293,19 +294,17 @@ class Graph:
     def control_dependencies(self, control_inputs: Sequence[Any] | None) -> Iterator[None]:
         """Ops made inside run after those given; None clears what is open around."""
         scopes = self._scopes
-        ops: list[Operation] = []
+        ops: dict[Operation, None] = {}
         for item in control_inputs or ():
             if isinstance(item, IndexedSlicesBase):
                 item = item.op
             element = self.as_graph_element(item)
-            op = element.op if isinstance(element, Tensor) else element
-            if op not in ops:
-                ops.append(op)
+            ops[element.op if isinstance(element, Tensor) else element] = None
         saved = scopes.controllers
         colocated = scopes.colocated
         if control_inputs is None:
             scopes.colocated = []
-        scopes.controllers = [*saved, _Controller(ops, control_inputs is None)]
+        scopes.controllers = [*saved, _Controller(list(ops), control_inputs is None)]
         try:
             yield
         finally:

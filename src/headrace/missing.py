@@ -16,7 +16,6 @@ _INSTEAD = {
     "case": "tf.where chooses between values, and Python's `if` when the graph is built",
     "while_loop": "a Python loop writes the steps out in the graph",
     "data": "feed arrays by feed_dict",
-    "logging": "Python's logging",
     "flags": "Python's argparse",
     "app": "Python's argparse, and a call of your main function",
     "gfile": "Python's open and pathlib",
@@ -29,14 +28,13 @@ _INSTEAD = {
 }
 
 _TO_COME = {
-    "layers", "cond", "case", "while_loop", "data", "logging", "flags", "app", "gfile",
-    "estimator", "metrics", "SparseTensor", "image", "io", "contrib", "python_io", "FIFOQueue",
-    "RandomShuffleQueue", "FixedLenFeature", "VarLenFeature", "decode_raw", "decode_csv",
-    "read_file", "parse_single_example", "sparse_placeholder", "conv2d",
+    "layers", "cond", "case", "while_loop", "data", "flags", "app", "gfile",
+    "estimator", "metrics", "SparseTensor", "image", "io", "python_io",
+    "FixedLenFeature", "VarLenFeature", "decode_raw", "decode_csv",
+    "parse_single_example", "sparse_placeholder", "conv2d",
     "max_pool", "avg_pool", "rnn_cell", "dynamic_rnn", "static_rnn", "nce_loss",
-    "sampled_softmax_loss", "Coordinator", "QueueRunner", "start_queue_runners",
-    "MonitoredSession", "MonitoredTrainingSession", "Example", "Feature", "Features",
-    "Int64List", "FloatList", "BytesList", "feature_column",
+    "sampled_softmax_loss",
+    "Example", "Feature", "Features", "Int64List", "FloatList", "BytesList", "feature_column",
 }  # fmt: skip
 
 

@@ -316,7 +316,7 @@ def _made_at(op: Operation) -> str:
     return f"{place}\n\t\t{source}" if source else place
 
 
-def _user_frames(limit: int = 6) -> list[tuple[Any, int]]:
+def _user_frames(limit: int = 6) -> tuple[tuple[Any, int], ...]:
     """(code, line) of the calls outside headrace that led here, innermost first."""
     frame, found = sys._getframe(2), []
     while frame is not None and len(found) < limit:
@@ -324,7 +324,7 @@ def _user_frames(limit: int = 6) -> list[tuple[Any, int]]:
         if not (module == _PACKAGE or module.startswith(_PACKAGE + ".")) and module != "contextlib":
             found.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
-    return found
+    return tuple(found)  # which the garbage collector need not look into
 
 
 class IndexedSlicesBase:

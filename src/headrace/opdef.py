@@ -22,6 +22,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from headrace import shapes
@@ -140,7 +141,10 @@ class OpDef:
         outputs = self._outputs(name, inputs, groups, attrs)
         variables = [t.op for arg, t in flat if arg.ref]
         with graph._beside(variables) if variables else nullcontext():
-            return graph.add(self.name, name, inputs, outputs, attrs, self, groups)
+            make = partial(graph.add, self.name, name, inputs, outputs, attrs, self, groups)
+            if self.random and graph._scopes.draw is not None:
+                return graph._scopes.draw(make)  # what is computed again draws the same numbers
+            return make()
 
     def run(
         self, xp: Any, op: Operation, values: Sequence[Any], state: Any = None

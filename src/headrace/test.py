@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from headrace import gradients as _gradients
 from headrace.conversion import convert_to_tensor
+from headrace.gradients import gradients
 from headrace.graph import Graph, reset_default_graph
 from headrace.node import Tensor, get_default_session
 from headrace.ops.constant import placeholder
@@ -74,7 +74,7 @@ def _jacobians(
         raise TypeError("compute_gradient() takes real tensors; take tf.real and tf.imag apart.")
     with session.graph.as_default():
         seed = placeholder(dtype, y_shape)
-        dx = _gradients.gradients(y, x, seed)[0]
+        dx = gradients(y, x, seed)[0]
         if dx is None:
             raise ValueError(f"{y.name!r} does not depend on {x.name!r}: there is no gradient.")
         dx = convert_to_tensor(dx)

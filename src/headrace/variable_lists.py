@@ -1,4 +1,7 @@
-"""The variables of a graph: lists of them, and operations that initialise or ask about them."""
+"""The variables of a graph: lists of them, and operations that initialise or ask about them.
+
+With these, what else a session has to make ready: tables, and other resources.
+"""
 
 from __future__ import annotations
 
@@ -96,4 +99,35 @@ def report_uninitialized_variables(
             array.stack([state.is_variable_initialized(v) for v in variables])
         )
         names = constant.constant([v.op.name for v in variables])
+        return gather.boolean_mask(names, missing)
+
+
+# -- tables and other resources --------------------------------------------------------------------
+
+
+def tables_initializer(name: str = "init_all_tables") -> Operation:
+    """An operation that fills all tables: what is in the collection TABLE_INITIALIZERS."""
+    return control.group(*get_collection(GraphKeys.TABLE_INITIALIZERS), name=name)
+
+
+def initialize_all_tables(name: str = "init_all_tables") -> Operation:
+    """Old name of `tables_initializer`."""
+    return tables_initializer(name)
+
+
+def initialize_resources(resources: Iterable[Any], name: str = "init") -> Operation:
+    """An operation that runs `create` of things in the collections of resources."""
+    return control.group(*[r.create for r in resources], name=name)
+
+
+def report_uninitialized_resources(
+    resources: Iterable[Any], name: str = "report_uninitialized_resources"
+) -> Tensor:
+    """The names of the resources whose `is_initialized` is false, as strings [n]."""
+    resources = list(resources)
+    with name_scope(name):
+        if not resources:
+            return constant.constant([], dtype=string)
+        missing = math.logical_not(array.stack([r.is_initialized for r in resources]))
+        names = constant.constant([r.handle.name for r in resources])
         return gather.boolean_mask(names, missing)

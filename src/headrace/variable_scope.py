@@ -412,8 +412,70 @@ def _current(graph: Graph) -> VariableScope:
     scope = getattr(scopes, "variable_scope", None)
     if scope is None:
         scope = scopes.variable_scope = VariableScope(False)
-        scopes.variable_scope_counts = {}
+        scopes.opened = _Opened({})
     return scope
+
+
+class _Opened:
+    """How often a variable scope of each full name was opened, to number the next one."""
+
+    def __init__(self, counts: dict[str, int]):
+        self._counts = dict(counts)
+        self._before: list[tuple[str, int]] = []  # each change since the outermost one was opened
+        self._depth = 0
+
+    def unused(self, outer: str, name: str) -> str:
+        """The name, numbered if a scope of that name was opened in `outer` before."""
+        prefix = f"{outer}/" if outer else ""
+        tried = f"{prefix}{name}:"  # no scope's name; up to where all are in use
+        i = self._counts.get(tried, 0)
+        unique = f"{name}_{i}" if i else name
+        while self._counts.get(prefix + unique):
+            i += 1
+            unique = f"{name}_{i}"
+        self._set(tried, i)
+        return unique
+
+    @contextmanager
+    def open(self, name: str, again: bool) -> Iterator[None]:
+        """Count a scope. After it those inside of it count no more; none does if it was `again`."""
+        start = len(self._before)
+        self._set(name, self._counts.get(name, 0) + 1)
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            inside = self._before[start:]
+            if again:
+                self._counts.update(reversed(inside))
+            else:
+                self._counts.update((n, 0) for n, _ in inside if n.startswith(f"{name}/"))
+            if not self._depth:
+                self._before.clear()
+
+    def _set(self, name: str, times: int) -> None:
+        self._before.append((name, self._counts.get(name, 0)))
+        self._counts[name] = times
+
+    def copy(self) -> _Opened:
+        """The same counts, to go on with apart."""
+        return _Opened(self._counts)
+
+
+class Replay:
+    """Where a function is called: what is made there again is found again, under the same names."""
+
+    def __init__(self) -> None:
+        self._scope = get_variable_scope()
+        self._opened = get_default_graph()._scopes.opened.copy()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Inside, `get_variable` finds what it made there, and scopes are numbered as they were."""
+        opened = self._opened.copy()
+        with variable_scope(self._scope, reuse=True), get_default_graph()._set("opened", opened):
+            yield
 
 
 class variable_scope:  # noqa: N801
@@ -503,16 +565,16 @@ class variable_scope:  # noqa: N801
     def _open(self, graph: Graph, opened: str | None) -> Iterator[VariableScope]:
         outer = _current(graph)
         scopes: Any = graph._scopes
-        counts: dict[str, int] = scopes.variable_scope_counts
+        opened_scopes: _Opened = scopes.opened
         given = self._name_or_scope
         again = isinstance(given, VariableScope)
         if again:
-            base, name, saved = given, given.name, dict(counts)
+            base, name = given, given.name
             original = given._name_scope
         else:
             if given is None:
-                given = _unused_name(counts, outer.name, self._default_name or "")
-            base, saved = outer, None
+                given = opened_scopes.unused(outer.name, self._default_name or "")
+            base = outer
             name = f"{outer.name}/{given}" if outer.name else given
             original = given if opened is None else opened
         changes = dict(self._changes)
@@ -521,30 +583,14 @@ class variable_scope:  # noqa: N801
         scope = base._copy(
             name=name, name_scope=original, reuse=self._reuse or base.reuse, **changes
         )
-        counts[name] = counts.get(name, 0) + 1
         scopes.variable_scope = scope
-        try:
-            yield scope
-        finally:
-            if scopes.variable_scope is not scope:
-                raise RuntimeError("Improper nesting of variable_scope.")
-            if saved is not None:
-                scopes.variable_scope_counts = saved
-            else:
-                for key in counts:
-                    if key.startswith(f"{name}/"):
-                        counts[key] = 0
-            scopes.variable_scope = outer
-
-
-def _unused_name(counts: dict[str, int], outer: str, name: str) -> str:
-    """The name, numbered if a scope of that name was opened here before."""
-    prefix = f"{outer}/" if outer else ""
-    unique, i = name, 0
-    while counts.get(prefix + unique):
-        i += 1
-        unique = f"{name}_{i}"
-    return unique
+        with opened_scopes.open(name, again):
+            try:
+                yield scope
+            finally:
+                if scopes.variable_scope is not scope:
+                    raise RuntimeError("Improper nesting of variable_scope.")
+                scopes.variable_scope = outer
 
 
 def _compose(inner: Callable[..., Any], outer: Callable[..., Any] | None) -> Callable[..., Any]:

@@ -142,7 +142,8 @@ class Variable:
         values = [] if made_by else [initial_value]
         graph = graph_of(values)
         colocated = graph._scopes.colocated
-        with graph.as_default(), graph.control_dependencies(None):
+        undrawn = graph._set("draw", None)  # what is made here is made once, whatever is made again
+        with graph.as_default(), graph.control_dependencies(None), undrawn:
             graph._scopes.colocated = colocated
             with name_scope(name, "Variable", values) as scope:
                 self._make(

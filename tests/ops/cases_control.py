@@ -12,6 +12,7 @@ from tests.ops.case import Case
 X = np.array([[0.25, -1.5], [3.0, 0.5]])
 TEXT = np.array(b"abc", object)
 NO = "a Python function of its own has no gradient"
+INFINITE = "differences of infinities say nothing"
 
 
 def first(x, *_):
@@ -79,6 +80,11 @@ PYTHON_CASES = [
 
 CASES = {
     "NoOp": [Case(oracle=nothing)],
+    "XlaOptimizationBarrier": [
+        Case(([X, np.array([1, 2]), np.array(True), np.zeros((0, 2))],), oracle=lambda xs: (*xs,)),
+        Case(([np.array([-0.0, np.inf])],), oracle=lambda xs: (*xs,), gradient=(), why=INFINITE),
+        Case(([np.array([0j, 1 - 2j])],), oracle=lambda xs: (*xs,)),
+    ],
     "Print": [
         Case((X, [X, np.array([1, 2])]), {"message": "", "first_n": 0}, first),
         Case((np.array([1, 2]), [TEXT]), {"first_n": 0}, first),

@@ -20,7 +20,8 @@ from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c a
 
 import headrace as tf
 import headrace.summary
-from headrace.summary import records, writer
+from headrace import records
+from headrace.summary import writer
 from headrace.summary.reader import summary_iterator
 
 

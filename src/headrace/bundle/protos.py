@@ -7,8 +7,11 @@ written alike.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
+
+from headrace.bundle.table import varint
 
 # message -> (field, number, type); `*` after a type: repeated, `?`: present even if zero
 _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
@@ -35,6 +38,7 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
         ("crc32c", 6, "fixed32"),
         ("slices", 7, "TensorSliceProto*"),
     ),
+    "BundleEntries": (("entry", 1, "BundleEntryProto*"),),  # our own: see `entries_together`
     # the first format, `SavedTensorSlices`
     "TensorProto": (
         ("tensor_content", 4, "bytes"),
@@ -70,7 +74,36 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
         ("all_model_checkpoint_timestamps", 3, "double*"),
         ("last_preserved_timestamp", 4, "double"),
     ),
+    # the state of a reader
+    "ReaderBaseState": (
+        ("work_started", 1, "int64"),
+        ("work_finished", 2, "int64"),
+        ("num_records_produced", 3, "int64"),
+        ("current_work", 4, "bytes"),
+    ),
+    # in the collections of a meta graph
+    "QueueRunnerDef": (
+        ("queue_name", 1, "string"),
+        ("enqueue_op_name", 2, "string*"),
+        ("close_op_name", 3, "string"),
+        ("cancel_op_name", 4, "string"),
+        ("queue_closed_exception_types", 5, "int32*"),
+    ),
 }
+
+
+_ENTRY = b"\x0a"  # the tag of field 1 of BundleEntries
+
+
+def entries_together(entries: Iterable[bytes]) -> bytes:
+    """A BundleEntries of serialized BundleEntryProtos.
+
+    A message that is parsed, made or serialized takes an arena, and a field that is looked at and
+    not there another; and protobuf gives all free memory back to the system (`malloc_trim`) at
+    every ten-thousandth that it frees. The values that are read next then cost a page fault every
+    4 KiB, which is more than the reading. So thousands of entries are parsed as one message.
+    """
+    return b"".join([_ENTRY + varint(len(entry)) + entry for entry in entries])
 
 
 @cache

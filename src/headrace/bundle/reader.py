@@ -13,7 +13,7 @@ import google_crc32c
 import numpy as np
 
 from headrace.bundle import files, slices
-from headrace.bundle.protos import message
+from headrace.bundle.protos import entries_together, message
 from headrace.bundle.slices import Box
 from headrace.bundle.table import Table, mask, read_varint
 from headrace.dtypes import DType, as_dtype
@@ -24,7 +24,7 @@ from headrace.errors import (
     UnimplementedError,
 )
 
-_CHUNK = 1 << 23
+_CHUNK = 1 << 20  # bytes read, then checksummed: so that they come from memory once
 _MOST_PARTS = 10_000
 _MOST_AXES = 64  # NumPy's
 _MOST_ELEMENTS = 1 << 58
@@ -173,10 +173,10 @@ class BundleReader(Reader):
         self._data: dict[int, tuple[BinaryIO, int]] = {}
         path = files.index_name(prefix)
         with files.os_errors(path), open(path, "rb") as file:
-            self._table = dict(Table(file, path))
-        if b"" not in self._table:
+            table = dict(Table(file, path))
+        if b"" not in table:
             raise broken(path, "failed to seek to header entry")
-        header = parse(path, "BundleHeaderProto", self._table.pop(b""))
+        header = parse(path, "BundleHeaderProto", table.pop(b""))
         if header.endianness != 0:
             raise UnimplementedError(None, None, f"{path} was written by a big-endian machine.")
         if header.version.min_consumer > 1:
@@ -187,11 +187,12 @@ class BundleReader(Reader):
                 f"{header.version.min_consumer}; this one is of 1.",
             )
         self.shards: int = header.num_shards
-        self._entries: dict[bytes, Any] = {}
+        entries = parse(prefix, "BundleEntries", entries_together(table.values())).entry
+        self._entries: dict[bytes, Any] = dict(zip(table, entries, strict=True))
+        self._good_shapes: set[tuple[int, ...]] = set()
         self.shapes, self.dtypes = {}, {}
-        for key, value in self._table.items():
+        for key, entry in self._entries.items():
             if key[0]:  # else it is a part
-                entry = self._entries[key] = parse(prefix, "BundleEntryProto", value)
                 name = key.decode("utf-8", "surrogateescape")
                 self.shapes[name] = self._shape(name, entry)
                 self.dtypes[name] = dtype_of(entry.dtype)
@@ -205,25 +206,19 @@ class BundleReader(Reader):
     def read(self, name: str) -> np.ndarray:
         """A tensor. NotFoundError if it is not there."""
         entry = self._entries.get(name.encode("utf-8", "surrogateescape"))
-        if entry is None or entry.slices:
+        if entry is None or (not entry.size and entry.slices):  # looking at what is not there costs
             return super().read(name)
         return self._load(name, entry, self.shapes[name], self.dtypes[name])
 
     def entries(self) -> Iterator[tuple[bytes, Any]]:
         """Keys and BundleEntryProtos, of tensors and of parts."""
-        for key in self._table:
-            yield key, self._entry(key)
-
-    def _entry(self, key: bytes) -> Any:
-        found = self._entries.get(key)
-        if found is None:
-            if key not in self._table:
-                raise broken(self.prefix, f"a part of a tensor is missing: {key!r}")
-            found = parse(self.prefix, "BundleEntryProto", self._table[key])
-        return found
+        return iter(self._entries.items())
 
     def _shape(self, name: str, entry: Any) -> tuple[int, ...]:
-        return shape_of(self.prefix, name, entry.shape)
+        shape = tuple([d.size for d in entry.shape.dim])
+        if shape not in self._good_shapes or entry.shape.unknown_rank:
+            self._good_shapes.add(shape_of(self.prefix, name, entry.shape))
+        return shape
 
     def _parts(self, name: str) -> list[Box]:
         entry = self._entries[name.encode("utf-8", "surrogateescape")]
@@ -235,7 +230,9 @@ class BundleReader(Reader):
         key = name.encode("utf-8", "surrogateescape")
         if self._entries[key].slices:
             key = slices.slice_key(key, part)
-        entry = self._entry(key)
+        entry = self._entries.get(key)
+        if entry is None:
+            raise broken(self.prefix, f"a part of a tensor is missing: {key!r}")
         if self._shape(name, entry) != shape or dtype_of(entry.dtype) is not self.dtypes[name]:
             raise broken(self.prefix, f"a part of {name} is not of its shape and type")
         return self._load(name, entry, shape, self.dtypes[name])

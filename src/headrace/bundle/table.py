@@ -28,6 +28,7 @@ _TRAILER = 5
 _BLOCK_SIZE = 1 << 18  # the sizes that TensorFlow writes, so that equal contents are equal files
 _RESTART_INTERVAL = 16
 _UNCOMPRESSED, _SNAPPY = 0, 1
+_BYTES = [bytes([n]) for n in range(0x80)]
 
 
 def mask(crc: int) -> int:
@@ -37,6 +38,8 @@ def mask(crc: int) -> int:
 
 def varint(n: int) -> bytes:
     """A number, 7 bits a byte, the lowest first; the top bit says that more follow."""
+    if n < 0x80:
+        return _BYTES[n]
     out = bytearray()
     while n >= 0x80:
         out.append(n & 0x7F | 0x80)
@@ -122,9 +125,8 @@ def write_table(items: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def _shared(a: bytes, b: bytes) -> int:
     n = min(len(a), len(b))
-    if a[:n] == b[:n]:
-        return n
-    return next(i for i in range(n) if a[i] != b[i])
+    differing = int.from_bytes(a[:n]) ^ int.from_bytes(b[:n])
+    return n - (differing.bit_length() + 7) // 8
 
 
 def _between(last: bytes, following: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import google_crc32c
@@ -18,8 +19,9 @@ from headrace.bundle.table import mask, varint, write_table
 from headrace.dtypes import DType, as_dtype
 from headrace.errors import InvalidArgumentError, UnimplementedError
 
-_CHUNK = 1 << 23  # bytes checksummed, then written: so that they are read from memory once
+_CHUNK = 1 << 20  # bytes checksummed, then written: so that they are read from memory once
 _BUFFER = 1 << 20  # small arrays are gathered; a larger one is written from where it is
+_SYNCED = 1 << 23  # bytes after which the disk begins to write them
 _VERSION = 1
 
 
@@ -32,8 +34,9 @@ class BundleWriter:
     def __init__(self, prefix: str):
         self._prefix = prefix
         self._path = files.temporary_name(files.data_name(prefix, 0, 1))
-        self._entries: dict[bytes, Any] = {}
+        self._entries: dict[bytes, Any] = {}  # serialized; of a tensor in parts its proto
         self._offset = 0
+        self._written = self._synced = 0  # bytes, as far as the buffer has let them go
         parent = os.path.dirname(prefix)
         with files.os_errors(self._path):
             if parent and not os.path.isdir(parent):
@@ -72,8 +75,9 @@ class BundleWriter:
         key = _encode(name)
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = _entry(as_dtype(array.dtype), shape)
-        elif not entry.slices or (entry.dtype, _sizes(entry)) != (
+            start = _start_of_entry(as_dtype(array.dtype), tuple(shape))
+            entry = self._entries[key] = message("BundleEntryProto").FromString(start)
+        elif isinstance(entry, bytes) or (entry.dtype, _sizes(entry)) != (
             as_dtype(array.dtype).as_datatype_enum, tuple(shape),
         ):  # fmt: skip
             raise InvalidArgumentError(None, None, f"Parts of {name} are of different tensors.")
@@ -94,12 +98,12 @@ class BundleWriter:
         if key in self._entries:
             raise InvalidArgumentError(None, None, f"Adding duplicate key: {key.decode()}")
         dtype = as_dtype(array.dtype)
-        entry = _entry(dtype, array.shape)
         with files.os_errors(self._path):
             size, crc = self._write(dtype, array)
-        entry.offset, entry.size, entry.crc32c = self._offset, size, mask(crc)
+        self._entries[key] = _start_of_entry(dtype, array.shape) + _rest_of_entry(
+            self._offset, size, mask(crc)
+        )
         self._offset += size
-        self._entries[key] = entry
 
     def _write(self, dtype: DType, array: np.ndarray) -> tuple[int, int]:
         """Bytes written, and their CRC."""
@@ -112,8 +116,15 @@ class BundleWriter:
         for start in range(0, data.size, _CHUNK):
             chunk = data[start : start + _CHUNK]
             crc = google_crc32c.extend(crc, chunk)
-            self._file.write(chunk)  # type: ignore[arg-type]
+            self._put(chunk)
         return data.size, crc
+
+    def _put(self, data: Any) -> None:
+        self._written += self._file.write(data)
+        if self._written - self._synced >= _SYNCED:
+            start = max(0, self._synced - _BUFFER)  # what was in the buffer then
+            files.start_sync(self._file, start, self._written - start)
+            self._synced = self._written
 
     def _write_strings(self, array: np.ndarray) -> tuple[int, int]:
         """Lengths as varints, a checksum of the lengths, the strings.
@@ -128,8 +139,8 @@ class BundleWriter:
         head = b"".join(map(varint, lengths))
         check = struct.pack("<I", mask(crc))
         body = b"".join(strings)
-        self._file.write(head + check)
-        self._file.write(body)
+        self._put(head + check)
+        self._put(body)
         crc = google_crc32c.extend(google_crc32c.extend(crc, check), body)
         return len(head) + len(check) + len(body), crc
 
@@ -171,16 +182,32 @@ def merge(prefixes: Sequence[str], merged_prefix: str) -> None:
 def _index(entries: dict[bytes, Any], shards: int) -> bytes:
     header = message("BundleHeaderProto")(num_shards=shards)
     header.version.producer = _VERSION
-    rows = [(key, entries[key].SerializeToString()) for key in sorted(entries)]
+    rows = [
+        (key, entry if isinstance(entry, bytes) else entry.SerializeToString())
+        for key, entry in sorted(entries.items())
+    ]
     return write_table([(b"", header.SerializeToString()), *rows])
 
 
-def _entry(dtype: DType, shape: Sequence[int]) -> Any:
-    entry = message("BundleEntryProto")(dtype=dtype.as_datatype_enum)
-    entry.shape.SetInParent()
-    for size in shape:
-        entry.shape.dim.add(size=size)
-    return entry
+@lru_cache(1000)
+def _start_of_entry(dtype: DType, shape: tuple[int, ...]) -> bytes:
+    """The fields of a serialized BundleEntryProto that tensors have in common."""
+    sizes = {"dim": [{"size": size} for size in shape]}
+    made = message("BundleEntryProto")(dtype=dtype.as_datatype_enum, shape=sizes)
+    return made.SerializeToString()
+
+
+def _rest_of_entry(offset: int, size: int, crc32c: int) -> bytes:
+    """The fields that follow, of the first shard: as protobuf writes them, without zeros. By hand,
+    for see `entries_together`."""
+    made = b""
+    if offset:
+        made += b"\x20" + varint(offset)
+    if size:
+        made += b"\x28" + varint(size)
+    if crc32c:
+        made += b"\x35" + struct.pack("<I", crc32c)
+    return made
 
 
 def _sizes(entry: Any) -> tuple[int, ...]:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from headrace.conversion import convert_to_tensor
+from headrace.folding import Spec
 from headrace.graph import colocate_with, control_dependencies, device, name_scope
 from headrace.indexed_slices import IndexedSlices
 from headrace.node import IndexedSlicesBase, Operation, Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, op
 from headrace.ops import array
+from headrace.shapes import Shape
 
 
 @op("NoOp", "")
@@ -67,6 +69,27 @@ def _flattened(value: Any) -> Iterator[Any]:
             "'inputs' should be zero or more (nested) Tensors. "
             f"Received '{value}' with type '{type(value)}'."
         )
+
+
+@op("XlaOptimizationBarrier", "input: *T -> output: *T")
+def _optimization_barrier(xp: Any, xs: Any) -> Any:
+    return xp.hold_back(xs)
+
+
+@_optimization_barrier.def_infer
+def _(xs: list[Spec]) -> list[Shape]:
+    return [x.shape for x in xs]
+
+
+@_optimization_barrier.def_gradient
+def _(op: Any, *dys: Any) -> Any:
+    return dys
+
+
+def hold_back(tensors: Sequence[Tensor], until: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors as they are once others are known: what is computed of them is computed then,
+    even if the same was computed of them before."""
+    return _optimization_barrier([*tensors, *until])[: len(tensors)]
 
 
 def with_dependencies(dependencies: Sequence[Any], output_tensor: Any, name: Any = None) -> Any:

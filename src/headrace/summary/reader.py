@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from headrace import errors, protos
-from headrace.summary.records import RecordIterator
+from headrace.records import RecordIterator
 
 
 class _EventIterator(Iterator[Any]):

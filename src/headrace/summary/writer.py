@@ -10,12 +10,13 @@ import time
 import warnings
 import weakref
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from headrace import errors, protos
 from headrace.bundle.files import os_errors
 from headrace.graph import Graph, get_default_graph
-from headrace.summary.records import framed
+from headrace.records import framed
 
 _MOST_PENDING = 256 << 20  # bytes; more than that waits for the disk rather than fill the memory
 _numbers = itertools.count()
@@ -90,10 +91,23 @@ class _EventFile:
 
     def _work(self) -> None:
         try:
-            while self._write(self._take()):
-                pass
-        finally:
-            os.close(self._file)
+            with os_errors(self.path):
+                try:
+                    while records := self._take():
+                        self._write(records)
+                finally:
+                    os.close(self._file)  # some disks say only here that they are full
+        except errors.OpError as error:
+            self._end(error)
+        except Exception as error:  # no memory, say: who waits must know
+            self._end(errors.UnknownError(None, None, f"{self.path}; {error!r}"))
+
+    def _end(self, error: errors.OpError) -> None:
+        """Let whoever adds next, or waits, have the error."""
+        error.message += "; events that were added since are not in the file"
+        with self._changed:
+            self._error, self._pending = error, 0
+            self._changed.notify_all()
 
     def _take(self) -> list[bytes]:
         """All that is queued, when there is something; nothing when it is time to end."""
@@ -104,34 +118,22 @@ class _EventFile:
             self._records.clear()
         return taken
 
-    def _write(self, records: list[bytes]) -> bool:
-        """Append the records; whether to go on."""
-        if not records:
-            return False
-        data = memoryview(b"".join(records))
-        whole = os.fstat(self._file).st_size
+    def _write(self, records: list[bytes]) -> None:
+        """Append the records; if not all can be, then as many as can."""
+        sizes = [len(r) for r in records]
+        data, start = memoryview(b"".join(records)), os.fstat(self._file).st_size
+        written = 0
         try:
-            with os_errors(self.path):
-                while data:
-                    data = data[os.write(self._file, data) :]
-        except errors.OpError as error:
-            self._undo(whole)
-            error.message += "; events that were added since are not in the file"
-            with self._changed:
-                self._error, self._pending = error, 0
-                self._changed.notify_all()
-            return False
-        with self._changed:
-            self._pending -= sum(map(len, records))
-            self._changed.notify_all()
-        return True
-
-    def _undo(self, size: int) -> None:
-        """Leave no half of a record behind."""
-        try:
-            os.ftruncate(self._file, size)
+            while written < len(data):
+                written += os.write(self._file, data[written:])
         except OSError:
-            return
+            whole = max(n for n in itertools.accumulate(sizes, initial=0) if n <= written)
+            with suppress(OSError):
+                os.ftruncate(self._file, start + whole)  # leave no half of a record behind
+            raise
+        with self._changed:
+            self._pending -= written
+            self._changed.notify_all()
 
 
 class EventFileWriter:
@@ -166,13 +168,11 @@ class EventFileWriter:
 
     def add_event(self, event: Any) -> None:
         """Append an Event proto, as it is now; nothing is done if the writer is closed."""
-        if self._file is not None:
-            self._try(self._file.add, event.SerializeToString())
+        self._try(_EventFile.add, event.SerializeToString())
 
     def flush(self) -> None:
         """Wait until all that was added is in the file."""
-        if self._file is not None:
-            self._try(self._file.flush)
+        self._try(_EventFile.flush)
 
     def close(self) -> None:
         """Write what is pending and close the file."""
@@ -186,8 +186,11 @@ class EventFileWriter:
             self._open()
 
     def _try(self, act: Any, *arguments: Any) -> None:
+        file = self._file  # another thread may be closing it
+        if file is None:
+            return
         try:
-            act(*arguments)
+            act(file, *arguments)
         except errors.OpError:  # it is said once; from then on the writer is closed
             self._file = None
             self._finalizer.detach()

@@ -79,7 +79,7 @@ def plain(x: Any) -> Any:
 
 def product(a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
     """[..., m, k] by [..., k, n]; one to be turned is given as [..., k, m] or [..., n, k]."""
-    sideways = type(a) is Turned or type(b) is Turned
+    sideways = Turned in (type(a), type(b))
     if sideways and turn_a and not turn_b and a.ndim == b.ndim == 2:  # Xᵀ dZ
         return lax.dot_general(_side(a), _side(b), (((1,), (1,)), ((), ())))
     if turn_a or type(b) is Turned or not _stays_narrow(a, b):

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 traced = True
 _WIDE, _LARGE = 32, 1 << 13  # columns of the other factor, elements from which a copy pays
@@ -117,7 +118,7 @@ def hold_back(xs: Sequence[Any]) -> list[Any]:
 def after(x: Any, others: Sequence[Any]) -> Any:
     """x, to be had when the others are: what is made of it may then take its memory."""
     others = [getattr(o, "side", o) for o in others]  # of a Turned: what is computed
-    others = [o for o in others if isinstance(o, jax.core.Tracer)]
+    others = [o for o in others if isinstance(o, Tracer)]
     if not others or jax.default_backend() != "cpu":
         return x
     return jnp.where(_always(others), x, jnp.zeros((), x.dtype))
