@@ -1,77 +1,28 @@
-"""Measure saving and restoring beside TensorFlow: times, and how much memory they take.
+"""Suite `checkpoint`: save and restore a gigabyte, in few variables and in many.
 
-    python benchmarks/checkpoint.py                     1 GiB in 10 and in 10,000 variables
-    python benchmarks/checkpoint.py --mib 256 --rounds 3 --directory /tmp
-
-Each framework runs in a process of its own, and they take turns. TensorFlow does not wait for the
-disk; headrace syncs before it renames. So the table also says how long the disk takes for a plain
-write of as much, with and without a sync.
+headrace waits until its files are on the disk before it gives them their names, and TensorFlow does
+not; so a plain write of as much, with and without that wait, is measured as well.
 """
 
-import argparse
-import json
 import os
+import random
 import shutil
-import subprocess
+import statistics
 import sys
 import tempfile
 import time
-from pathlib import Path
-from statistics import median
 
-import report
+from process import ChildError, Worker
+from report import seconds, table, verdict
 
-FRAMEWORKS = ("headrace", "tensorflow")
-
-
-def memory():
-    """Bytes that this process has in memory at most so far."""
-    with open("/proc/self/status") as lines:
-        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+NAMES = ("headrace", "tensorflow")
+MIB, VARIABLES = 1024, (10, 10_000)
+TURNS = 4  # at most; the first is shown by itself, for TensorFlow prepares its graph in it
 
 
-def forget_peak():
-    """Start the count of `memory` anew."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def child(framework, mib, variables, kind):
-    """Obey lines on stdin: save or restore; say how long it took and what memory it added."""
-    import numpy as np
-
-    if framework == "headrace":
-        import headrace as tf
-        from headrace.train.saver import Saver
-    else:
-        import tensorflow.compat.v1 as tf
-
-        tf.disable_v2_behavior()
-        Saver = tf.train.Saver
-    rows = (mib << 20) // 4 // variables
-    for i in range(variables):
-        start = tf.fill([rows], np.float32(i))
-        tf.Variable(start, name=f"layer_{i}/weights", use_resource=kind == "resource")
-    saver = Saver(max_to_keep=1)
-    session = tf.Session()
-    session.run(tf.global_variables_initializer())
-    names = [v.name for v in tf.global_variables()][:: max(1, variables - 1)]
-    for line in sys.stdin:
-        what, path = line.split()
-        forget_peak()
-        before, start = memory(), time.perf_counter()
-        if what == "save":
-            saver.save(session, path, write_meta_graph=False)
-        else:
-            saver.restore(session, path)
-        taken = time.perf_counter() - start
-        last = [float(session.run(name)[-1]) for name in names]
-        assert last == [0.0, variables - 1.0][: len(last)], last
-        print(json.dumps([taken, memory() - before]), flush=True)
-
-
-def plain(path, mib, sync):
+def plain(path, sync):
     """Seconds for writing as much from memory to a file."""
-    data = bytes(mib << 20)
+    data = bytes(MIB << 20)
     start = time.perf_counter()
     with open(path, "wb") as file:
         file.write(data)
@@ -82,72 +33,99 @@ def plain(path, mib, sync):
     return taken
 
 
-def measure(options, variables, directory):
-    """A row per framework, after as many turns as are asked for."""
-    children = {
-        name: subprocess.Popen(
-            [sys.executable, __file__, "--child", name, "--mib", str(options.mib),
-             "--variables", str(variables), "--kind", options.kind],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
-            stderr=None if options.verbose else subprocess.DEVNULL,
-        )
-        for name in FRAMEWORKS
-    }  # fmt: skip
-    taken = {name: {"save": [], "restore": []} for name in FRAMEWORKS}
-    for _ in range(options.rounds):
-        for name, process in children.items():
+def measure(workers, variables, turns, directory):
+    """What each turn took: {name: {"save" or "restore": [answers]}}.
+
+    As in training, each save has a name of its own, and the one before is deleted. Each has read
+    the other's checkpoint before a turn counts.
+    """
+    for worker in workers.values():
+        worker.ask("build", mib=MIB, variables=variables)
+    taken = {name: {"save": [], "restore": []} for name in workers}
+    order = random.Random(0)
+    for turn in range(turns):
+        for name in order.sample(list(workers), len(workers)):
             for what in ("save", "restore"):
-                process.stdin.write(f"{what} {directory}/{name}\n")
-                process.stdin.flush()
-                answer = process.stdout.readline()
-                if not answer:
-                    raise SystemExit(f"{name} died; --verbose shows why")
-                taken[name][what].append(json.loads(answer))
-    for process in children.values():
-        process.stdin.close()
-        process.wait()
+                answer = workers[name].ask(what, path=f"{directory}/{name}-{turn}")
+                taken[name][what].append(answer)
+        if not turn:
+            for name, worker in workers.items():
+                for other in set(workers) - {name}:
+                    worker.ask("restore", path=f"{directory}/{other}-{turn}")
+    return taken
+
+
+def rows_of(taken, variables):
+    """The table's rows of one number of variables."""
     rows = []
-    for name in FRAMEWORKS:
+    for name, acts in taken.items():
         row = [f"{name}, {variables:,} variables"]
-        for what in ("save", "restore"):
-            times = [t for t, _ in taken[name][what]]
-            row += [report.seconds(times[0]), report.seconds(median(times[1:] or times))]
-            row.append(f"{max(m for _, m in taken[name][what]) / (1 << 20):.0f} MiB")
+        for answers in acts.values():
+            later = answers[1:]
+            row += [
+                seconds(answers[0]["seconds"]),
+                seconds(statistics.median(a["seconds"] for a in later)),
+                seconds(statistics.median(a["cpu"] for a in later)),
+                f"{max(0, *(a['bytes'] for a in later)) / (1 << 20):,.0f} MiB",
+            ]
         rows.append(row)
-        if options.verbose:
-            print(name, taken[name])
     return rows
 
 
-def main():
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--mib", type=int, default=1024, help="size of all variables together")
-    parser.add_argument("--variables", type=int, nargs="+", default=[10, 10_000])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--kind", choices=("ref", "resource"), default="ref")
-    parser.add_argument("--directory", default=None, help="where to save")
-    parser.add_argument("--verbose", action="store_true", help="show what the children say")
-    parser.add_argument("--child", choices=FRAMEWORKS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        child(options.child, options.mib, options.variables[0], options.kind)
-        return
-    directory = tempfile.mkdtemp(prefix="checkpoint-", dir=options.directory)
+def targets(taken, variables):
+    """TensorFlow's time over ours, of saving and of restoring, beside the target."""
+    lines = []
+    for what in ("save", "restore"):
+        theirs, ours = (
+            statistics.median(a["seconds"] for a in taken[name][what][1:])
+            for name in ("tensorflow", "headrace")
+        )
+        lines.append(
+            f"TensorFlow / headrace, {what} of {variables:,}: {verdict(theirs / ours, 1, True)}."
+        )
+    return lines
+
+
+def run(settings):
+    """Run the suite; give its Markdown, what failed, versions, and the raw numbers."""
+    names = [name for name in NAMES if name in settings.frameworks]
+    turns = 1 + min(settings.rounds, TURNS - 1)
+    rows, lines, notes, versions, raw = [], [], [], {}, {}
+    directory = tempfile.mkdtemp(prefix="checkpoint-")
     try:
-        rows = []
-        for variables in options.variables:
-            rows += measure(options, variables, directory)
-        head = ["", "first save", "save", "memory", "first restore", "restore", "memory"]
-        print(report.table(head, rows))
+        for variables in VARIABLES:
+            workers = {
+                name: Worker(
+                    "checkpoint", name, settings.python(name), settings.cores, script="files.py"
+                )
+                for name in names
+            }
+            try:
+                for name, worker in workers.items():
+                    versions[name] = worker.ask("hello")["version"]
+                taken = raw[variables] = measure(workers, variables, turns, directory)
+            except ChildError as e:
+                notes.append(f"{variables:,} variables: {e}")
+                continue
+            finally:
+                for worker in workers.values():
+                    worker.close()
+            rows += rows_of(taken, variables)
+            lines += targets(taken, variables) if len(taken) == len(NAMES) else []
+            print(f"checkpoint: {rows[-len(taken) :]}", file=sys.stderr)
         for sync in (False, True):
-            times = [plain(f"{directory}/plain", options.mib, sync) for _ in range(3)]
+            times = [plain(f"{directory}/plain", sync) for _ in range(2)]
             words = "written and synced" if sync else "written"
-            print(f"{options.mib} MiB plainly {words}: {report.seconds(median(times))}")
+            lines.append(f"{MIB:,} MiB plainly {words}: {seconds(statistics.median(times))}.")
     finally:
         shutil.rmtree(directory)
-
-
-if __name__ == "__main__":
-    main()
+    act = ("", ", later", "CPU", "memory")
+    head = [f"{MIB:,} MiB of float32", *(
+        f"first {what}" if not word else f"{what}{word}" if word[0] == "," else f"{what}, {word}"
+        for what in ("save", "restore") for word in act
+    )]  # fmt: skip
+    words = (
+        f"Medians of the turns after the first, of {turns}; memory: what it took besides the "
+        "variables, at most. headrace syncs its files to the disk, TensorFlow does not."
+    )
+    return "\n\n".join([table(head, rows), "  \n".join([words, *lines])]), notes, versions, raw

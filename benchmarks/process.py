@@ -79,14 +79,14 @@ def fresh(script, *arguments, python=None, cores=1, timeout=600):
 
 
 class Worker:
-    """A `worker.py` and the conversation with it."""
+    """A `worker.py`, or another script that is asked as it is, and the conversation with it."""
 
-    def __init__(self, problem, name, python=None, cores=1):
+    def __init__(self, problem, name, python=None, cores=1, script="worker.py"):
         """Start it for a problem and a program of `programs.py`."""
         self.name = name
         self.log = tempfile.TemporaryFile()  # noqa: SIM115  (as long-lived as the child)
         self.child = spawn(
-            [HERE / "worker.py", problem, name, cores], python, cores, self.log, bufsize=0
+            [HERE / script, problem, name, cores], python, cores, self.log, bufsize=0
         )
         stdin, stdout = self.child.stdin, self.child.stdout
         assert stdin is not None

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import chain
+import checkpoint
+import events
 import loop
 import memory
 import picture
@@ -53,6 +55,8 @@ SUITES = {
     "startup": Suite(startup.run, "Before the first step"),
     "chain": Suite(chain.run, "A chain of 10,000 elementwise ops"),
     "memory": Suite(memory.run, "Memory of a training step"),
+    "checkpoint": Suite(checkpoint.run, "A gigabyte saved and restored"),
+    "events": Suite(events.run, "Logging for TensorBoard"),
 }
 
 

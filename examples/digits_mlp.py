@@ -1,18 +1,25 @@
 """Teach a dense network to read handwritten digits, then show how it learnt and what it got wrong.
 
-An ordinary TensorFlow 1 program: only the import is headrace's. Run it with `make run`, or
+A TensorFlow 1 program in which two things are headrace's: the import, and `run_steps`, which runs
+an epoch in one call of XLA. Run it with `make run`, or
 
     pip install -e '.[examples]'
     python examples/digits_mlp.py --epochs 60 --out runs/digits
+
+It logs for TensorBoard and saves after every epoch. When it is started again it goes on after the
+last whole epoch, however it was stopped. The images come in the order in which they would have
+come; a checkpoint holds no random numbers, though, so dropout draws its own anew.
 """
 
 import argparse
+import os
+import sys
 import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from tqdm import trange
+from tqdm import tqdm
 
 import headrace as tf
 
@@ -23,6 +30,7 @@ LAYERS = (64, 256, 128, 10)
 KEEP = 0.7  # the part of a hidden layer that dropout leaves on while training
 BATCH = 32
 HELD_OUT = 357  # which leaves 1,440 images to learn from: 45 whole batches
+PARTS = ("training", "held_out")  # folders of the logs, and so TensorBoard's names of the curves
 
 
 def read_digits():
@@ -52,15 +60,27 @@ def network(x, keep):
     return dense(x, LAYERS[-1], "logits")
 
 
-def draw_curves(curves, path):
-    """Draw curves [epochs, (training, held out), (loss, accuracy)]."""
-    epochs = np.arange(1, len(curves) + 1)
-    train, test = np.moveaxis(np.array(curves) * (1, 100), 0, 2)  # [2, epochs] each
+def read_curve(folder, epochs):
+    """Loss and accuracy [2, epochs] as they were logged in a folder; NaN where they were not."""
+    logged = {}
+    for file in sorted(folder.glob("events.*")):  # one for each start, the latest last
+        for event in tf.train.summary_iterator(file):
+            for value in event.summary.value:
+                logged[value.tag, event.step] = value.simple_value
+    return np.array(
+        [[logged.get((tag, i), np.nan) for i in epochs] for tag in ("loss", "accuracy")]
+    )
+
+
+def draw_curves(out, done, path):
+    """Draw loss and accuracy of `done` epochs, of this start and of those before."""
+    epochs = range(1, done + 1)
+    train, test = (read_curve(out / part, epochs) * [[1], [100]] for part in PARTS)
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for i, (axis, title) in enumerate(zip(axes, ("loss", "accuracy, %"), strict=True)):
         axis.plot(epochs, train[i], ".-", color="#4477aa", label="training")
         axis.plot(epochs, test[i], ".-", color="#cc6644", label="held out")
-        axis.set(title=title, xlabel="epoch", xlim=(0, 1.03 * len(curves)))
+        axis.set(title=title, xlabel="epoch", xlim=(0, 1.03 * done))
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="y", alpha=0.3)
     axes[0].set_yscale("log")
@@ -96,14 +116,14 @@ def save(figure, path):
 
 
 def main():
-    """Read the digits, build the graph, train, report, draw."""
+    """Read the digits, build the graph, train or go on training, report, draw."""
     parser = argparse.ArgumentParser(
         description=(__doc__ or "").partition("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--epochs", type=int, default=60, help="passes over the training images")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the batches")
-    parser.add_argument("--out", type=Path, default="runs/digits", help="folder for the pictures")
+    parser.add_argument("--out", type=Path, default="runs/digits", help="folder for all it writes")
     args = parser.parse_args()
     if args.epochs < 1:
         parser.error("--epochs must be at least 1")
@@ -120,29 +140,66 @@ def main():
     hits = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), y)
     accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
     step = tf.train.AdamOptimizer(1e-3).minimize(loss)
+    epochs_done = tf.Variable(0, trainable=False, name="epochs_done")
+    end_epoch = epochs_done.assign_add(1)
+    seed = tf.Variable(args.seed, trainable=False, name="seed")
+    tf.summary.scalar("loss", loss)
+    tf.summary.scalar("accuracy", accuracy)
+    summaries = tf.summary.merge_all()
+    saver = tf.train.Saver()
 
-    shuffle = np.random.RandomState(args.seed)
     train, test = {x: images, y: labels}, {x: test_images, y: test_labels}
-    curves = []  # a row for every epoch
+    args.out.mkdir(parents=True, exist_ok=True)
     with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
+        checkpoint = tf.train.latest_checkpoint(args.out)
+        if checkpoint is None:
+            session.run(tf.global_variables_initializer())
+        else:
+            saver.restore(session, checkpoint)
+            if session.run(seed) != args.seed:
+                parser.error(f"{args.out} is of --seed {session.run(seed)}: choose another --out")
+            print(f"going on from {checkpoint}")
+        first = done = session.run(epochs_done)
+        shuffle = np.random.RandomState(args.seed)
+        for _ in range(done):
+            shuffle.permutation(len(images))  # as the starts before did
+        logs = [tf.summary.FileWriter(args.out / part, session.graph) for part in PARTS]
         started = time.perf_counter()
-        with trange(args.epochs, desc="training", unit="epoch") as epochs:
-            for _ in epochs:
-                for batch in shuffle.permutation(len(images)).reshape(-1, BATCH):
-                    session.run(step, {x: images[batch], y: labels[batch], keep: KEEP})
-                curves.append([session.run([loss, accuracy], part) for part in (train, test)])
-                epochs.set_postfix_str(f"held out {curves[-1][1][1]:.2%}", refresh=False)
+        try:
+            epochs = range(done, args.epochs)
+            with tqdm(epochs, "training", args.epochs, unit="epoch", initial=done) as bar:
+                for epoch in bar:
+                    rows = shuffle.permutation(len(images)).reshape(-1, BATCH)
+                    session.run_steps(
+                        step, {keep: KEEP}, batches={x: images[rows], y: labels[rows]}
+                    )
+                    session.run(end_epoch)
+                    for log, part in zip(logs, (train, test), strict=True):
+                        log.add_summary(session.run(summaries, part), epoch + 1)
+                    saver.save(session, args.out / "model", global_step=epoch + 1)
+                    done = epoch + 1
+        except KeyboardInterrupt:
+            print(f"stopped after {done} whole epochs: the same command goes on from there")
+            return 130  # as shells say it
+        finally:
+            for log in logs:
+                log.close()
         seconds = time.perf_counter() - started
+        reached = [session.run([loss, accuracy], part) for part in (train, test)]
         probabilities = session.run(tf.nn.softmax(logits), test)
 
-    print(f"{' → '.join(map(str, LAYERS))} network, {args.epochs} epochs in {seconds:.1f} s")
-    for name, (final_loss, final_accuracy) in zip(("train", "test"), curves[-1], strict=True):
+    if done > first:
+        print(f"{' → '.join(map(str, LAYERS))} network, {done - first} epochs in {seconds:.1f} s")
+    else:
+        print(f"all {done} epochs were done before: --epochs {2 * done} goes on")
+    for name, (final_loss, final_accuracy) in zip(("train", "test"), reached, strict=True):
         print(f"{name:5}  loss {final_loss:.4f}  accuracy {final_accuracy:.2%}")
-    args.out.mkdir(parents=True, exist_ok=True)
-    draw_curves(curves, args.out / "curves.png")
+    draw_curves(args.out, done, args.out / "curves.png")
     draw_mistakes(test_images, test_labels, probabilities, args.out / "mistakes.png")
+    python = os.path.relpath(sys.executable)
+    print(f"to see it in TensorBoard: {python} -m tensorboard.main --logdir {args.out}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
