@@ -1,10 +1,12 @@
 """The rule of tiers, counted: when XLA compiles, when it does not, and what is kept."""
 
+import gc
+
 import numpy as np
 import pytest
 
 import headrace as tf
-from headrace.runtime import program, route, session
+from headrace.runtime import program, route, session, stages
 from tests.runtime.counting import compilations, plans
 
 
@@ -95,7 +97,7 @@ def test_static_value_that_changes_at_every_run_stays_interpreted(sess):
     with compilations() as made:
         for k in range(1, 60):
             assert sess.run(y, {n: k}) == 2 * k
-    assert len(made) <= program._STATIC_TRIES
+    assert len(made) <= stages._STATIC_TRIES
 
 
 def test_static_value_from_a_variable_that_changes_at_every_run_stays_interpreted(sess):
@@ -108,7 +110,7 @@ def test_static_value_from_a_variable_that_changes_at_every_run_stays_interprete
         for k in range(1, 60):
             assert sess.run(y, {x: [1, 2]}) == 2 * k
     # what stands before and behind the value may compile as well, each for its few shapes
-    assert len(made) <= 3 * program._STATIC_TRIES
+    assert len(made) <= 3 * stages._STATIC_TRIES
 
 
 def test_static_value_that_comes_back_compiles_in_the_end(sess):
@@ -128,12 +130,12 @@ def test_caches_are_bounded(sess):
     x = tf.placeholder(tf.float32, (None,))
     y = tf.reduce_sum(tf.fill([n], 2.0)) + tf.reduce_sum(x)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, "_MOST_COMPILED", 4)
+        patch.setattr(stages, "MOST_COMPILED", 4)
         for size in range(1, 12):
             for _ in range(3):
                 assert sess.run(y, {n: 1, x: np.zeros(size)}) == 2
     (made,) = [p for p in tf.get_default_graph()._programs.values() if p.plan.feeds]
-    assert all(len(cache) <= 4 for cache in made._compiled.values())
+    assert all(len(stage.compiled) <= 4 for stage in made.stages.stages)
 
 
 def test_counts_of_runs_are_bounded(sess):
@@ -141,9 +143,21 @@ def test_counts_of_runs_are_bounded(sess):
     x = tf.placeholder(tf.float32, (None,))
     y = tf.reduce_sum(tf.fill([n], 2.0)) + tf.reduce_sum(x)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, "_MOST_COUNTED", 20)
+        patch.setattr(program, "MOST_COUNTED", 20)
+        patch.setattr(stages, "MOST_COUNTED", 20)
         for k in range(1, 100):
             sess.run(y, {n: k, x: np.zeros(k % 40)})
+    assert sum(map(len, sess._state.runs.values())) <= 20
+
+
+def test_plans_that_nothing_leads_to_are_forgotten(sess):
+    x = tf.placeholder(tf.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(route, "MOST_PROGRAMS", 10)
+        patch.setattr(session, "MOST_PROGRAMS", 10)
+        for i in range(50):
+            assert sess.run(x + float(i), {x: 1.0}) == i + 1
+    gc.collect()
     assert len(sess._state.runs) <= 20
 
 

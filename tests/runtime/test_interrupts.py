@@ -10,6 +10,7 @@ import pytest
 
 import headrace as tf
 from headrace.runtime import interrupts, runner
+from headrace.runtime.state import State
 
 RUNS = 4
 
@@ -141,3 +142,23 @@ def test_other_threads_runs_do_not_hold_ctrl_c_back(sess):
         gate.set()
         thread.join()
     np.testing.assert_array_equal(sess.run(v), np.ones(100))
+
+
+def test_ctrl_c_as_the_lock_comes_back_does_not_take_it_twice():
+    class Interrupted:
+        """A lock that is taken, and then Ctrl-C falls, once."""
+
+        def __init__(self):
+            self.lock, self.signals = threading.RLock(), [KeyboardInterrupt()]
+            self.release, self._is_owned = self.lock.release, self.lock._is_owned
+
+        def acquire(self, **how):
+            self.lock.acquire(**how)
+            if self.signals:
+                raise self.signals.pop()
+
+    state = State()
+    state.lock = Interrupted()
+    with state.lock.lock, pytest.raises(KeyboardInterrupt), state.unlocked():
+        assert not state.lock._is_owned()
+    assert not state.lock._is_owned()

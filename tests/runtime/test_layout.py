@@ -91,7 +91,7 @@ def test_wide_products_with_a_turned_operand_are_branches(texts, monkeypatch):
         first, *_, last = [sess.run(product, feeds) for _ in range(3)]
     assert "conditional(" in texts[-1]
     np.testing.assert_allclose(last, first, rtol=1e-5)  # the first is NumPy's
-    monkeypatch.setattr(xla, "_WIDE", 1 << 40)
+    monkeypatch.setattr(xla, "_LARGE", 1 << 40)
     with tf.Session(graph=tf.Graph()) as sess, sess.graph.as_default():
         x = tf.placeholder(tf.float32, (BATCH, WIDTH))
         h = tf.nn.relu(x)

@@ -1,6 +1,7 @@
 """`run_steps` and `make_loop`: the same, to the bit, as `Session.run` called as often."""
 
 import os
+import re
 import signal
 import sys
 
@@ -88,9 +89,9 @@ def sess():
 @pytest.fixture
 def in_eights(monkeypatch):
     """A call of XLA takes eight steps at most."""
-    from headrace.runtime import xla
+    from headrace.runtime import xla_loop
 
-    monkeypatch.setattr(xla, "_MOST_TURNS", 8)
+    monkeypatch.setattr(xla_loop, "_MOST_TURNS", 8)
 
 
 def variables(sess):
@@ -195,18 +196,47 @@ def test_loops_and_runs_take_turns(model, sess):
 
 
 def test_every_operation_of_a_chunk_is_one_call(sess, monkeypatch):
-    from headrace.runtime import xla
+    from headrace.runtime import xla_loop
 
     x, y, fetches = descent()
     X, Y = problem(16)
     sess.run(tf.global_variables_initializer())
     calls = []
-    call = xla.CompiledLoop.call
+    call = xla_loop.CompiledLoop.call
     monkeypatch.setattr(
-        xla.CompiledLoop, "call", lambda self, n, *rest: calls.append(n) or call(self, n, *rest)
+        xla_loop.CompiledLoop,
+        "call",
+        lambda self, n, *args: calls.append(n) or call(self, n, *args),
     )
     sess.run_steps(fetches, {x: X, y: Y}, 500)
     assert calls == [499]  # the first step is NumPy's, as it is of single runs
+
+
+def test_a_turn_copies_neither_weights_nor_data(sess, monkeypatch):
+    from headrace.runtime import in_place, xla_loop
+
+    texts, init = [], xla_loop.CompiledLoop.__init__
+
+    def noted(self, *args):
+        init(self, *args)
+        texts.append(self._compiled.as_text())
+
+    monkeypatch.setattr(xla_loop.CompiledLoop, "__init__", noted)
+    rng = np.random.RandomState(0)
+    X = rng.randn(500, 96).astype(np.float32)
+
+    def copies():
+        x = tf.placeholder(tf.float32, (None, 96))
+        v, w = (tf.Variable(rng.randn(96, 96).astype(np.float32) / 10) for _ in range(2))
+        loss = tf.reduce_mean(tf.square(tf.nn.relu(x @ v) @ w - 1))
+        train = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+        sess.run(tf.global_variables_initializer())
+        sess.run_steps([train, loss], data={x: X}, batch_size=32, epochs=1, shuffle=0)
+        return re.findall(r"= f32\[(?:96|500),96\]\S* copy\(", texts[-1])
+
+    assert copies() == []
+    monkeypatch.setattr(in_place.Order, "settle", lambda *_: None)
+    assert len(copies()) == 1  # what there would be: `w` is read for the gradient of `v`
 
 
 def test_unseeded_randomness_goes_on(sess):
@@ -292,6 +322,15 @@ def test_data_in_order_leaves_out_the_rest_and_goes_on_where_it_was(sess):
     assert loop(3).tolist() == [[40, 50], [0, 10], [20, 30]]
 
 
+def test_feeds_of_the_loop_are_copied(sess):
+    x = tf.placeholder(tf.float32, (2,))
+    fed = np.ones(2, np.float32)
+    loop = sess.make_loop(x * 2.0, {x: fed})
+    for n in (1, 4, 4):  # NumPy's, compiled, as before
+        assert (loop(n) == 2).all()
+        fed[:] = 9
+
+
 def test_data_is_copied(sess):
     x = tf.placeholder(tf.float32, (1,))
     data = np.ones(4, np.float32)
@@ -304,6 +343,17 @@ def test_feeds_of_a_call_come_before_those_of_the_loop(sess):
     x, k = tf.placeholder(tf.float32, ()), tf.placeholder(tf.float32, ())
     loop = sess.make_loop(x * k, {x: 2.0, k: 1.0}, output="last")
     assert (loop(3), loop(3, feed_dict={k: 5.0}), loop(3)) == (2, 10, 2)
+
+
+def test_batches_and_the_loops_own_feeds_take_turns(sess):
+    x, k = tf.placeholder(tf.float32, (1,)), tf.placeholder(tf.float32, ())
+    loop = sess.make_loop(x * k, {x: [2.0], k: 1.0})
+    batched = sess.make_loop(x * k, {k: 3.0})
+    for n in (5, 6, 5):
+        assert loop(n).tolist() == [[2]] * n
+        batches = np.arange(float(n))[:, None]
+        assert batched(batches={x: batches}).tolist() == (3 * batches).tolist()
+        assert batched(3, feed_dict={x: [n], k: 1.0}).tolist() == [[n]] * 3
 
 
 def test_a_size_that_is_fed_and_does_not_change_is_looped(sess):
@@ -348,6 +398,18 @@ def test_initializers_and_variables_that_change_their_shape(sess):
     assert sess.run_steps(v.initializer, steps=3) is None
     got = sess.run_steps(longer, steps=3)
     assert [a.tolist() for a in got] == [[1, 2], [1, 2, 2], [1, 2, 2, 2]]
+
+
+def test_a_kept_loop_goes_on_when_a_variable_has_changed_its_shape(sess):
+    v = tf.Variable([1.0], validate_shape=False)
+    longer = tf.assign(v, tf.concat([v, [2.0]], 0), validate_shape=False)
+    loop = sess.make_loop(tf.assign_add(v, v))
+    sess.run(v.initializer)
+    assert [loop(3)[-1].tolist() for _ in range(3)] == [[8], [64], [512]]
+    sess.run(longer)
+    assert [loop(3)[-1].tolist() for _ in range(3)] == [[4096, 16], [32768, 128], [262144, 1024]]
+    sess.run(v.initializer)
+    assert loop(3).tolist() == [[2], [4], [8]]
 
 
 # -- errors ----------------------------------------------------------------------------------------
@@ -432,9 +494,27 @@ def test_errors_say_what_is_wrong(sess, options, error, words):
 
 def test_closed_sessions():
     with tf.Session() as sess:
-        loop = sess.make_loop(tf.constant(1.0) + 1.0)
+        loop, used = (sess.make_loop(tf.constant(1.0) + 1.0) for _ in range(2))
+        used(3)
+    for closed in (loop, used):
+        with pytest.raises(RuntimeError, match="closed"):
+            closed(3)
     with pytest.raises(RuntimeError, match="closed"):
+        sess.make_loop(tf.constant(1.0))
+
+
+def test_a_kept_loop_after_its_variables_are_gone():
+    sess = tf.InteractiveSession()
+    v = tf.Variable(1.0, name="weights")
+    loop = sess.make_loop(v.assign_add(1.0))
+    sess.run(v.initializer)
+    loop(3)
+    sess.reset()
+    with pytest.raises(tf.errors.FailedPreconditionError, match="uninitialized value weights"):
         loop(3)
+    sess.run(v.initializer)
+    assert loop(3).tolist() == [2, 3, 4]
+    sess.close()
 
 
 # -- between calls ---------------------------------------------------------------------------------
@@ -478,10 +558,10 @@ def test_callback_may_change_variables(sess):
 
 
 def test_interrupt_stops_after_a_call_with_its_steps_done(sess, monkeypatch):
-    from headrace.runtime import xla
+    from headrace.runtime import xla_loop
 
-    monkeypatch.setattr(xla, "_MOST_TURNS", 8)
-    call = xla.CompiledLoop.call
+    monkeypatch.setattr(xla_loop, "_MOST_TURNS", 8)
+    call = xla_loop.CompiledLoop.call
 
     def interrupted(self, *args):
         os.kill(os.getpid(), signal.SIGINT)
@@ -490,7 +570,7 @@ def test_interrupt_stops_after_a_call_with_its_steps_done(sess, monkeypatch):
     v = tf.Variable(0)
     bump = v.assign_add(1)
     sess.run(v.initializer)
-    monkeypatch.setattr(xla.CompiledLoop, "call", interrupted)
+    monkeypatch.setattr(xla_loop.CompiledLoop, "call", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sess.run_steps(bump, steps=100)
     assert sess.run(v) == 9  # one by NumPy, eight by XLA
@@ -506,12 +586,12 @@ def test_progress(sess, capsys, monkeypatch):
 
 
 def test_longer_and_shorter_loops_share_what_was_compiled(sess, monkeypatch):
-    from headrace.runtime import xla
+    from headrace.runtime import xla_loop
 
     made = []
-    init = xla.CompiledLoop.__init__
+    init = xla_loop.CompiledLoop.__init__
     monkeypatch.setattr(
-        xla.CompiledLoop, "__init__", lambda self, *args: made.append(1) or init(self, *args)
+        xla_loop.CompiledLoop, "__init__", lambda self, *args: made.append(1) or init(self, *args)
     )
     v = tf.Variable(0)
     loop = sess.make_loop(v.assign_add(1))

@@ -1,5 +1,8 @@
 """Threads: no update is lost, and sessions and builders do not disturb each other."""
 
+import subprocess
+import sys
+import textwrap
 import threading
 
 import numpy as np
@@ -142,3 +145,33 @@ def test_default_session_and_scopes_belong_to_the_thread():
         thread.start()
         thread.join()
     assert seen == [(None, "")]
+
+
+def test_program_ends_while_a_daemon_thread_runs():
+    """The interpreter cuts daemon threads off, and inside XLA that would abort the process."""
+    program = """
+        import threading, time
+        import headrace as tf
+
+        w = tf.Variable(tf.random_normal([300, 300], seed=1))
+        step = w.assign(tf.tanh(tf.matmul(w, w)))
+        session = tf.Session()
+        session.run(tf.global_variables_initializer())
+        compiled = threading.Event()
+
+        def work():
+            while True:
+                for _ in range(3):
+                    session.run(step.op)
+                compiled.set()
+
+        threading.Thread(target=work, daemon=True).start()
+        assert compiled.wait(60)
+        time.sleep(0.1)
+        print("end")
+    """
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True
+        )
+        assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr

@@ -15,17 +15,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakSet
+
+from headrace.runtime.state import LIVE, State
 
 _MAIN = threading.main_thread().ident
 _NUMBER, _PYTHONS = int(signal.SIGINT), signal.default_int_handler
-_states: WeakSet[Any] = WeakSet()
 pending: list[Any] = []
-
-
-def watch(state: Any) -> None:
-    """Hold Ctrl-C back while `state.replaced_by` is the main thread."""
-    _states.add(state)
 
 
 def hold() -> None:
@@ -41,7 +36,7 @@ def deliver() -> None:
 
 
 @contextmanager
-def held_back(state: Any) -> Iterator[None]:
+def held_back(state: State) -> Iterator[None]:
     """Whatever replaces values of the state inside, Ctrl-C counts at the end."""
     hold()
     try:
@@ -52,7 +47,7 @@ def held_back(state: Any) -> Iterator[None]:
 
 
 def _handle(number: int, frame: Any) -> None:
-    if not pending and any(state.replaced_by == _MAIN for state in _states):
+    if not pending and any(state.replaced_by == _MAIN for state in LIVE):
         pending.append(frame)
     else:
         pending.clear()

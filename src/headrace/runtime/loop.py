@@ -8,9 +8,11 @@ shape) is run step by step instead.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from headrace.runtime.state import MISSING, Pack, State
 
 Arrays = dict[Tensor, Any]
 Callback = Callable[[int, Any], Any]
+_NO_BAR = nullcontext(lambda _: None)
+_ALIGNED = 64  # bytes: XLA on a CPU copies what begins elsewhere
 
 
 # -- what is fed -----------------------------------------------------------------------------------
@@ -51,6 +55,10 @@ class Rows:
         if self.size < batch:
             raise ValueError(f"batch_size is {batch}, and `data` has only {self.size} rows.")
         self.arrays, self.batch = arrays, int(batch)
+        self.like: Arrays = {  # a batch without the memory of one
+            t: np.broadcast_to(np.zeros((), a.dtype), (self.batch, *a.shape[1:]))
+            for t, a in arrays.items()
+        }
         self.epoch = self.size // self.batch  # steps
         self._random = None if shuffle is None else np.random.RandomState(shuffle)
         self._left = np.empty((0, self.batch), np.int32)
@@ -97,11 +105,13 @@ def _common_length(arrays: Arrays, argument: str, what: str) -> int:
 
 
 class _Feeds:
-    """What one call of a loop feeds: the same at every step, an element for each, rows of data."""
+    """What calls of a loop feed: the same at every step, an element for each, rows of data."""
 
     def __init__(self, same: Arrays, each: Arrays, rows: Rows | None):
         self.same, self.each, self.rows = same, each, rows
         self.data: Arrays = {} if rows is None else rows.arrays
+        self.route: Any = None  # to the program that takes such feeds
+        self.compiled: Any = None  # the loop that took them the last time
         for tensor in (*same, *each, *self.data):
             if sum(tensor in part for part in (same, each, self.data)) > 1:
                 raise ValueError(
@@ -109,16 +119,22 @@ class _Feeds:
                     f"batches and data.{where(tensor)}"
                 )
 
+    @cached_property
+    def like(self) -> Arrays:
+        """Arrays of the shapes and types of what a step is fed, by tensor."""
+        return self._with_each(0) | (self.rows.like if self.rows is not None else {})
+
     def at(self, i: int) -> Arrays:
         """What step `i` is fed, by tensor."""
-        values = {
-            **self.same,
-            **{t: a[i : i + 1].reshape(a.shape[1:]) for t, a in self.each.items()},
-        }
+        values = self._with_each(i)
         if self.rows is not None:
             rows = self.rows.ahead(1)[0]
             values.update((t, np.asarray(a)[rows]) for t, a in self.data.items())
         return values
+
+    def _with_each(self, i: int) -> Arrays:
+        each = {t: a[i : i + 1].reshape(a.shape[1:]) for t, a in self.each.items()}
+        return {**self.same, **each}
 
     def chunk(self, tensor: Tensor, i: int, steps: int, length: int) -> Any:
         """The elements for `steps` steps from `i` on, in an array [length, ...]."""
@@ -126,9 +142,17 @@ class _Feeds:
 
 
 def _padded(array: np.ndarray, length: int) -> np.ndarray:
+    """The array with so many elements, the last ones anything: no turn is fed them.
+
+    It is laid so that XLA takes it as it is.
+    """
     if len(array) == length:
         return array
-    longer = np.zeros((length, *array.shape[1:]), array.dtype)
+    shape = (length, *array.shape[1:])
+    size = math.prod(shape) * array.itemsize
+    room = np.empty(size + _ALIGNED, np.uint8)
+    start = -room.__array_interface__["data"][0] % _ALIGNED
+    longer = room[start : start + size].view(array.dtype).reshape(shape)
     longer[: len(array)] = array
     return longer
 
@@ -142,24 +166,30 @@ class _Kept:
     def __init__(self, count: int, stacked: bool):
         self._stacked = stacked
         self._pieces: list[list[Any]] = [[] for _ in range(count)]  # arrays [steps, ...]
-        self.last: list[Any] = [None] * count
+        self._last: list[Any] = [None] * count
 
     def add(self, values: Sequence[Any]) -> None:
         """What one step gave."""
-        self.last = list(values)
-        if self._stacked:
-            for pieces, value in zip(self._pieces, values, strict=True):
-                pieces.append(None if value is None else _lone(value))
+        if not self._stacked:
+            self._last = list(values)
+            return
+        for pieces, value in zip(self._pieces, values, strict=True):
+            pieces.append(None if value is None else _lone(value))
 
     def add_stacks(self, stacks: Sequence[Any]) -> None:
         """What several steps gave, arrays [steps, ...]."""
-        self.last = [None if s is None else _element(s[-1]) for s in stacks]
         for pieces, stack in zip(self._pieces, stacks, strict=True):
             pieces.append(stack)
 
+    def last(self) -> list[Any]:
+        """What the last step gave."""
+        if not self._stacked:
+            return self._last
+        return [None if p[-1] is None else _element(p[-1][-1]) for p in self._pieces]
+
     def all(self) -> list[Any]:
         """An array [steps, ...] each, a list where shapes differ from step to step; or the last."""
-        return [_joined(pieces) for pieces in self._pieces] if self._stacked else self.last
+        return [_joined(pieces) for pieces in self._pieces] if self._stacked else self._last
 
 
 def _lone(value: Any) -> np.ndarray:
@@ -178,6 +208,8 @@ def _element(value: Any) -> Any:
 def _joined(pieces: list[Any]) -> Any:
     if pieces[0] is None:
         return None
+    if len(pieces) == 1:
+        return pieces[0]
     if len({p.shape[1:] for p in pieces}) > 1:
         return [_element(value) for piece in pieces for value in piece]
     return np.concatenate(pieces)
@@ -209,13 +241,14 @@ class Loop:
             raise ValueError("batch_size and shuffle are for `data`, which is not given.")
         self._session = session
         self._elements, self._rebuild = session._take_apart(fetches)
-        self._same: Arrays = session._feed_arrays(feed_dict)
         self._stacked = output == "stack"
-        self._rows: Rows | None = None
+        rows: Rows | None = None
         if data:
             arrays = session._feed_arrays(data)
-            self._rows = Rows(arrays, batch_size, shuffle)
-            self._rows.arrays = {t: _kept(a) for t, a in arrays.items()}
+            rows = Rows(arrays, batch_size, shuffle)
+            rows.arrays = {t: _kept(a) for t, a in arrays.items()}
+        same = {t: _kept(a) for t, a in session._feed_arrays(feed_dict).items()}
+        self._feeds = _Feeds(same, {}, rows)
 
     def __call__(
         self,
@@ -232,26 +265,29 @@ class Loop:
 
         What `feed_dict` feeds counts for this call, and before what the loop was made with.
         """
-        session = self._session
-        same = {**self._same, **session._feed_arrays(feed_dict)}
-        feeds = _Feeds(same, session._feed_arrays(batches), self._rows)
+        feeds = self._feeds
+        if feed_dict or batches:
+            arrays = self._session._feed_arrays
+            feeds = _Feeds({**feeds.same, **arrays(feed_dict)}, arrays(batches), feeds.rows)
         total = self._total(steps, epochs, feeds)
         if (every is None) != (callback is None):
             raise ValueError("`every` and `callback` go together: callback(step, values).")
         every = total if every is None else _whole(every, "every")
-        self._check(feeds)
+        if feeds.route is None:
+            self._check(feeds)
+            feeds.route = self._session._route(self._elements, feeds.like)
         kept, done = _Kept(len(self._elements), self._stacked), 0
-        with _bar(total, progress) as show:
+        with _bar(total) if progress else _NO_BAR as show:
             while done < total:
                 most = min(total, done + every - done % every) - done
-                with held_back(session._state):
+                with held_back(self._session._state):
                     now = self._advance(feeds, done, most, kept)
                     if feeds.rows is not None:
                         feeds.rows.skip(now)
                 done += now
                 show(now)
                 if callback is not None and done % every == 0:
-                    callback(done, self._rebuild(kept.last))
+                    callback(done, self._rebuild(kept.last()))
         return self._rebuild(kept.all())
 
     def _total(self, steps: int | None, epochs: int | None, feeds: _Feeds) -> int:
@@ -279,7 +315,7 @@ class Loop:
     def _check(self, feeds: _Feeds) -> None:
         """ValueError if what a step is fed has not the shape that it should have."""
         try:
-            self._session._check_feeds(feeds.at(0))
+            self._session._check_feeds(feeds.like)
         except ValueError as error:
             if not feeds.each:
                 raise
@@ -289,29 +325,29 @@ class Loop:
 
     def _advance(self, feeds: _Feeds, i: int, most: int, kept: _Kept) -> int:
         """Run up to `most` steps from step `i` on; how many it were."""
-        session = self._session
+        session, program = self._session, feeds.route.program
         if session._closed:
             raise RuntimeError("Attempted to use a closed Session.")
-        first = feeds.at(i)
-        route = session._route(self._elements, first)
-        program, values = route.program, list(first.values())
-        signature = tuple([np.shape(v) for v in values])
-        if program.can_loop(feeds.same):
-            state = session._state
+        state, compiled = session._state, feeds.compiled
+        if compiled is not None or program.can_loop(feeds.same):
             with state.lock:
-                if program.is_interpreted(state, signature) or program.is_unsettled(state, values):
-                    kept.add(program.interpret(state, values))
-                    return 1
-                compiled = program.make_loop(
-                    state, values, signature, feeds.each, feeds.data, self._stacked, most
-                )
+                if compiled is None or compiled.length < min(most, compiled.most):
+                    like = list(feeds.like.values())
+                    signature = tuple([np.shape(v) for v in like])
+                    early = program.is_interpreted(state, signature)
+                    if early or program.is_unsettled(state, like):
+                        kept.add(program.interpret(state, list(feeds.at(i).values())))
+                        return 1
+                    compiled = feeds.compiled = program.make_loop(
+                        state, like, signature, feeds.each, feeds.data, self._stacked, most
+                    )
                 if compiled is not None:
                     done = _run(compiled, program, state, feeds, i, most, kept)
                     if done == 0:  # a check fails: NumPy says why
-                        kept.add(program.interpret(state, values))
+                        kept.add(program.interpret(state, list(feeds.at(i).values())))
                     if done is not None:
                         return done or 1
-        kept.add(session._run(route, first))
+        kept.add(session._run(feeds.route, feeds.at(i)))
         return 1
 
 
@@ -325,15 +361,16 @@ def _run(
     steps = min(most, compiled.length)
     each = [feeds.chunk(t, i, steps, compiled.length) for t in compiled.each]
     rows = [feeds.data[t] for t in compiled.rows]
-    index = np.zeros(compiled.length, np.int32)
+    index = streams = None
     if feeds.rows is not None and rows:
         index = _padded(feeds.rows.ahead(steps), compiled.length)
+    if compiled.random:
+        streams = np.stack([state.stream(op) for op in compiled.random])
     while True:
-        streams = np.array([state.stream(op) for op in compiled.random], np.uint32).reshape(-1, 6)
         try:
             before = [_take(state, n, True) for n in compiled.state]
-            same = [feeds.same.get(n, n) for n in compiled.same]
-            same = [_take(state, n, False) if isinstance(n, (Pack, Version)) else n for n in same]
+            fed = feeds.same
+            same = [fed[n] if n in fed else _take(state, n, False) for n in compiled.same]
             state.replaced_by = threading.get_ident()
             done, after, fetched = compiled.call(steps, before, same, each, rows, index, streams)
         except (KeyError, TypeError):
@@ -347,7 +384,8 @@ def _run(
                 state.packs[name] = array
             else:
                 state.alone[name.variable] = array
-        state.advance(compiled.random, [n * done for n in compiled.drawn])
+        if compiled.random:
+            state.advance(compiled.random, [n * done for n in compiled.drawn])
         arrays = dict(zip(compiled.fetched, fetched, strict=True))
         taken = [None if n is None else arrays[n] for n in program.plan.fetches]
         if compiled.stacked:
@@ -370,9 +408,11 @@ def _take(state: State, name: Pack | Version, written: bool) -> Any:
 
 
 def _kept(array: Any) -> Any:
-    """A copy of data where XLA computes; of strings, here."""
+    """A copy of what is fed again and again where XLA computes; of strings, here."""
     from headrace.runtime.xla import put
 
+    if not hasattr(array, "dtype"):  # an object that stands for a resource
+        return array
     return np.array(array) if array.dtype == object else put(array)
 
 
@@ -383,15 +423,12 @@ def _whole(n: Any, name: str) -> int:
 
 
 @contextmanager
-def _bar(total: int, wanted: bool) -> Iterator[Callable[[int], Any]]:
+def _bar(total: int) -> Iterator[Callable[[int], Any]]:
     """A function to be told of steps done: it moves a bar of tqdm's, if that is installed."""
-    if wanted:
-        try:
-            from tqdm.auto import tqdm
-        except ImportError:
-            pass
-        else:
-            with tqdm(total=total, unit="step") as bar:
-                yield bar.update
-            return
-    yield lambda _: None
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        yield lambda _: None
+    else:
+        with tqdm(total=total, unit="step") as bar:
+            yield bar.update

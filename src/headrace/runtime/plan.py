@@ -52,7 +52,7 @@ class Step:
         return 0 if self.op.definition.waits else 1 if self.host else 2
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Segment:
     """Steps that run together, on the host or traced into one XLA computation."""
 
@@ -251,7 +251,7 @@ def _rename(
         outs = (*new, *(None if t in fed else t for t in made))
         seen[op] = sees
         call = _caller(definition, op)
-        host = definition.host or _is_host_only(op)
+        host = definition.host or _is_host_only(op, constants)
         step = Step(op, tuple(args), outs, call, host, tuple(dict.fromkeys(depends)))
         for version in new:
             writer[version] = step
@@ -289,7 +289,7 @@ def _flat_positions(op: Operation, arguments: Sequence[int]) -> tuple[int, ...]:
 def _merge_seen(
     op: Operation, fed: set[Tensor], seen: dict[Operation, dict[Operation, int]]
 ) -> dict[Operation, int]:
-    merged = _NOTHING
+    merged, ours = _NOTHING, False
     for source in (*(t.op for t in op.inputs if t not in fed), *op._control_inputs):
         other = seen[source]
         if not other or other is merged:
@@ -297,16 +297,20 @@ def _merge_seen(
         if not merged:
             merged = other
             continue
-        merged = dict(merged)
+        if not ours:  # one copy, however many there are to merge
+            merged, ours = dict(merged), True
         for variable, n in other.items():
             if n > merged.get(variable, 0):
                 merged[variable] = n
     return merged
 
 
-def _is_host_only(op: Operation) -> bool:
+def _is_host_only(op: Operation, constants: dict[Name, Any]) -> bool:
+    """Whether XLA has no type for something here. Words that go with a check or an effect, and
+    with nothing that is computed, are no hindrance."""
+    words = constants if not op.outputs or op.definition.effect else ()
     return any(_opaque(t.dtype) for t in op.outputs) or any(
-        _opaque(t.dtype) and variable_of(t) is None for t in op.inputs
+        _opaque(t.dtype) and t not in words and variable_of(t) is None for t in op.inputs
     )
 
 

@@ -64,7 +64,7 @@ def make_runner(program: Any, compiled: Any) -> Runner | None:
             try:
                 arrays = [_find(state, kind, key, key in plan.final) for kind, key in state_takes]
             except (KeyError, TypeError):
-                return program._run_general(state, values, False)
+                return program.interpret(state, values)
         arrays += values if all_feeds else [values[i] for i in feeds]
         if random:
             arrays.append(np.stack([state.stream(op) for op in random]))
@@ -72,9 +72,9 @@ def make_runner(program: Any, compiled: Any) -> Runner | None:
             state.replaced_by = get_ident()
             got = call(*arrays)
         except TypeError:  # a variable has taken another shape: rare, and the general way knows it
-            return program._run_general(state, values, True)
-        if checks and not got[-1]:
-            return program._run_general(state, values, False)  # raises, and says why
+            return program.stages.run(state, values)
+        if checks and not np.asarray(got[-1]):
+            return program.interpret(state, values)  # raises, and says why
         fetched: list[Any] = []
         for kind, source in gives:
             if kind == _RESULT:

@@ -13,7 +13,7 @@ from typing import Any
 from headrace import errors
 from headrace.graph import Graph, get_default_graph
 from headrace.node import Tensor, pop_session, push_session
-from headrace.runtime.interrupts import deliver, hold, pending, watch
+from headrace.runtime.interrupts import deliver, hold, pending
 from headrace.runtime.loop import Loop
 from headrace.runtime.route import (
     MOST_PROGRAMS,
@@ -62,7 +62,6 @@ class BaseSession:
         self._config = config
         self._target = target
         self._state = State()
-        watch(self._state)
         self._routes: dict[Any, Route] = {}
         self._routes_lock = threading.Lock()
         self._closed = False
@@ -229,11 +228,12 @@ class BaseSession:
         steps before it left them; Ctrl-C stops after a call of XLA, with its steps done.
         """
         loop = self.make_loop(
-            fetches, feed_dict, data=data, batch_size=batch_size, shuffle=shuffle, output=output
+            fetches, data=data, batch_size=batch_size, shuffle=shuffle, output=output
         )
         return loop(
-            steps, epochs=epochs, batches=batches, every=every, callback=callback, progress=progress
-        )
+            steps, epochs=epochs, feed_dict=feed_dict, batches=batches, every=every,
+            callback=callback, progress=progress,
+        )  # fmt: skip
 
     def make_loop(
         self,
@@ -247,8 +247,9 @@ class BaseSession:
     ) -> Loop:
         """A function that runs steps as `run_steps` does, to be called many times.
 
-        `loop(steps, epochs=, feed_dict=, batches=, every=, callback=, progress=)`. A copy of
-        `data` stays where XLA computes, and each call goes on in it where the last one left off.
+        `loop(steps, epochs=, feed_dict=, batches=, every=, callback=, progress=)`. Copies of
+        `feed_dict` and `data` stay where XLA computes, and each call goes on in the data where the
+        last one left off.
         """
         if self._closed:
             raise RuntimeError("Attempted to use a closed Session.")
@@ -314,7 +315,6 @@ class BaseSession:
 
     def _forget(self) -> None:
         before, self._state = self._state, State()
-        watch(self._state)
         before.close()
 
     @contextmanager

@@ -6,10 +6,12 @@ the number of arrays, and a step of a small model is little else.
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from headrace.node import Operation
 
 SMALL = 8192  # elements; a larger variable stays by itself
 MISSING = object()
+_EXIT = 60  # seconds that the end of the program waits for a run of another thread
 
 
 class Pack:
@@ -51,19 +54,27 @@ class State:
         self.packs: dict[Pack, Any] = {}
         self.pack_of: dict[Operation, Pack] = {}
         self.streams: dict[Operation, np.ndarray] = {}  # uint32[6]: Philox key and counter
-        self.runs: dict[Any, int] = {}  # how often each signature was run, the latest last
+        # How often each signature of a program or segment was run, the latest last. What no route
+        # leads to any more is forgotten: a program that makes operations as it goes would pile up.
+        self.runs: WeakKeyDictionary[Any, dict[Any, int]] = WeakKeyDictionary()
         self._resources: dict[Any, Any] = {}
         self._closed = False
         self._small_lock = threading.Lock()
+        LIVE.add(self)
 
-    def count(self, key: Any, most: int) -> int:
+    def count(self, owner: Any, key: Any, most: int) -> int:
         """How often a signature was run, with this time; those not run for long are forgotten."""
         with self._small_lock:
-            times = self.runs.pop(key, 0) + 1
-            if len(self.runs) >= most:
-                del self.runs[next(iter(self.runs))]
-            self.runs[key] = times
+            runs = self.runs.setdefault(owner, {})
+            times = runs.pop(key, 0) + 1
+            if len(runs) >= most:
+                del runs[next(iter(runs))]
+            runs[key] = times
             return times
+
+    def counted(self, owner: Any, key: Any) -> int:
+        """How often a signature was run."""
+        return self.runs.get(owner, {}).get(key, 0)
 
     def get(self, variable: Operation) -> Any:
         """The value of a variable; `MISSING` if it has none yet."""
@@ -116,7 +127,9 @@ class State:
             interrupted = None
             while True:
                 try:
-                    self.lock.acquire()
+                    # The signal may have come when the lock was just taken.
+                    if not self.lock._is_owned():  # type: ignore[attr-defined]
+                        self.lock.acquire()
                     break
                 except KeyboardInterrupt as error:  # it must be held again, come what may
                     interrupted = error
@@ -151,6 +164,17 @@ class State:
         """Move the streams of random ops on."""
         for op, n in zip(ops, blocks, strict=True):
             self.streams[op] = philox.advance(self.stream(op), n)
+
+
+LIVE: WeakSet[State] = WeakSet()
+
+
+@atexit.register
+def _let_no_run_begin() -> None:
+    """And wait for those under way: a daemon thread that the interpreter cuts off inside XLA takes
+    the process down with it."""
+    for state in list(LIVE):
+        state.lock.acquire(timeout=_EXIT)
 
 
 def _cancel(resource: Any) -> None:

@@ -25,13 +25,14 @@ class Trace:
     """Collects the steps of one run for a RunMetadata proto."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[Step, int, int, list[tuple[tuple[int, ...], Any]]]] = []
+        self._rows: list[tuple[Step, int, int, list[tuple[tuple[int, ...], Any, int]]]] = []
         self._epoch = time.time_ns() - time.perf_counter_ns()
 
     def observe(self, step: Step, start: int, results: Sequence[Any]) -> None:
         """Note a step that began at `start` (ns) and is done now."""
         end = time.perf_counter_ns()
-        made = [(np.shape(r), np.asarray(r).dtype) for r in results]
+        made = [np.asarray(r) for r in results]
+        made = [(a.shape, a.dtype, a.nbytes) for a in made]
         self._rows.append((step, start, end, made))
 
     def fill(self, run_metadata: Any) -> None:
@@ -44,11 +45,13 @@ class Trace:
             node.all_start_micros = (self._epoch + start) // 1000
             node.op_end_rel_micros = node.all_end_rel_micros = max(1, (end - start) // 1000)
             node.op_end_rel_nanos = node.all_end_rel_nanos = end - start
-            node.timeline_label = (
-                f"{step.op.name} = {step.op.type}({', '.join(t.name for t in step.op.inputs)})"
-            )
-            for slot, (shape, dtype) in enumerate(made):
-                output = node.output.add(slot=slot)
-                output.tensor_description.dtype = as_dtype(dtype).as_datatype_enum
-                for size in shape:
-                    output.tensor_description.shape.dim.add(size=size)
+            inputs = ", ".join(t.name.removesuffix(":0") for t in step.op.inputs)
+            node.timeline_label = f"{step.op.name} = {step.op.type}({inputs})"
+            for slot, (shape, dtype, size) in enumerate(made):
+                described = node.output.add(slot=slot).tensor_description
+                described.dtype = as_dtype(dtype).as_datatype_enum
+                described.shape.SetInParent()
+                for n in shape:
+                    described.shape.dim.add(size=n)
+                described.allocation_description.requested_bytes = size
+                described.allocation_description.allocator_name = "cpu"

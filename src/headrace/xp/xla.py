@@ -18,7 +18,7 @@ from jax import lax
 from jax.core import Tracer
 
 traced = True
-_WIDE, _LARGE = 32, 1 << 13  # columns of the other factor, elements from which a copy pays
+_LARGE, _TALL = 1 << 13, 256  # elements, rows from which a transposed copy pays
 
 
 class _Notes(threading.local):
@@ -92,16 +92,24 @@ def product(a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
         b = jnp.swapaxes(b, -1, -2)
     if not turn_a:
         return jnp.matmul(a, b)
-    if turn_b or b.shape[-1] < _WIDE or a.size < _LARGE or jax.default_backend() != "cpu":
+    if turn_b or b.shape[-1] == 1 or not _collides(a) or jax.default_backend() != "cpu":
         return jnp.matmul(jnp.swapaxes(a, -1, -2), b)
 
-    # XLA on a CPU multiplies slowly by a view of a transpose. A barrier makes it copy, and a branch
-    # keeps it from fusing what makes `a` into the copy, which is slower still.
+    # A barrier makes XLA copy what is turned, and a branch keeps it from fusing what makes `a` into
+    # the copy, which would be slower still.
     def multiply(a: Any, b: Any) -> Any:
         return jnp.matmul(lax.optimization_barrier(jnp.swapaxes(a, -1, -2)), b)
 
     made = jax.eval_shape(multiply, a, b)
     return lax.cond(_always((a, b)), multiply, lambda *_: jnp.zeros(made.shape, made.dtype), a, b)
+
+
+def _collides(a: Any) -> bool:
+    """Whether XLA on a CPU is slow to go down the columns of [..., k, m]: rows that lie whole lines
+    of the cache apart (multiples of 128 elements above all) push each other out of it."""
+    rows, columns = a.shape[-2:]
+    apart = columns % 128 == 0 or (columns % 32 == 0 and rows >= _TALL)
+    return apart and a.size >= _LARGE
 
 
 def hold_back(xs: Sequence[Any]) -> list[Any]:
