@@ -38,16 +38,19 @@ def spawn(arguments, python, cores, log, bufsize=-1) -> subprocess.Popen[bytes]:
         KERAS_BACKEND="tensorflow",
         TF_CPP_MIN_LOG_LEVEL="2",
     )
-    chosen = cpus(cores)
-    return subprocess.Popen(
-        [python or sys.executable, *map(str, arguments)],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        preexec_fn=lambda: os.sched_setaffinity(0, chosen),
-        bufsize=bufsize,
-    )
+    here = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus(cores))  # which the child inherits
+    try:
+        return subprocess.Popen(
+            [python or sys.executable, *map(str, arguments)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            bufsize=bufsize,
+        )
+    finally:
+        os.sched_setaffinity(0, here)
 
 
 def tail(log, lines=3):

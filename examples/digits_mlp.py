@@ -179,7 +179,8 @@ def main():
                     saver.save(session, args.out / "model", global_step=epoch + 1)
                     done = epoch + 1
         except KeyboardInterrupt:
-            print(f"stopped after {done} whole epochs: the same command goes on from there")
+            saved = tf.train.latest_checkpoint(args.out) or "the start"
+            print(f"stopped: the same command goes on from {saved}")
             return 130  # as shells say it
         finally:
             for log in logs:
