@@ -7,7 +7,8 @@
     python benchmarks/run.py step --frameworks headrace,jax --output /tmp/here.md
 
 The selection is all suites on the first number of cores, without programs that come close to
-another's, and on further ones those that gain from cores, with the main programs.
+another's or whose single steps `step` has shown, and on further ones those that gain from cores,
+with the main programs.
 The status is 1 if a framework failed or the losses did not agree; one that is not installed is
 named in the page and passed over, and so is a target that was missed.
 """
@@ -36,6 +37,7 @@ from programs import MLP, PINN
 
 PROGRAMS = {**PINN, **MLP}
 CLOSE = ("headrace-callable", "jax-asarray", "tensorflow-callable")
+IN_STEP = ("tensorflow-function", "tensorflow-xla", "torch-compiled", "keras", "sklearn", "numpy")
 MAIN = ("headrace", "headrace-loop", "jax", "jax-jvp", "jax-scan", "tensorflow", "torch")
 
 
@@ -84,7 +86,7 @@ def arguments():
     parser.add_argument("--cores", nargs="+", type=int, default=[1], help="cores to pin, each")
     parser.add_argument("--rounds", type=int, default=15, help="turns of a case at most")
     parser.add_argument(
-        "--seconds", type=float, default=4, help="for the turns of a case, of which 3 are least"
+        "--seconds", type=float, default=3, help="for the turns of a case, of which 3 are least"
     )
     parser.add_argument("--quick", action="store_true", help="few turns: a look, not a result")
     parser.add_argument("--frameworks", help=f"of {','.join(PROGRAMS)}")
@@ -113,8 +115,9 @@ def selected(options):
     else:
         whole = dict.fromkeys(options.cores, MAIN)
         whole[options.cores[0]] = tuple(name for name in PROGRAMS if name not in CLOSE)
+    shown_once = () if options.suites or options.frameworks else IN_STEP
     return [
-        (cores, suite, names)
+        (cores, suite, tuple(n for n in names if suite != "loop" or n not in shown_once))
         for cores, names in whole.items()
         for suite in options.suites or SUITES
         if options.suites or cores == options.cores[0] or SUITES[suite].scales

@@ -327,7 +327,7 @@ class MonitoredSession(_Supervised):
     which it waits `stop_grace_period_secs`, and closes; what a thread reported is raised then. If
     a run fails by AbortedError or UnavailableError, a new session is made and the run is repeated.
 
-    Ctrl-C lets the step under way be done, and the hooks save what was done (ours).
+    Ctrl-C leaves whole steps, and the hooks save what was done (ours).
     """
 
     def __init__(
