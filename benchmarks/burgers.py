@@ -9,7 +9,9 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+from mlp_jax import adam
 from mlp_tensorflow import limited
+from mlp_torch import perceptron
 
 WIDTHS = (2, *[20] * 8, 1)
 VISCOSITY = 0.01 / np.pi
@@ -164,17 +166,6 @@ def jax(case, cores, forward=False):
         residual = u_t + u * u_x - VISCOSITY * u_xx
         return jnp.mean(residual**2) + jnp.mean((u_of(params, x0, t0) - u0) ** 2)
 
-    @functools.partial(jax.jit, donate_argnums=0)
-    def adam(state, points, boundary):
-        params, m, v, t = state
-        loss, grads = jax.value_and_grad(loss_of)(params, points, boundary)
-        t = t + 1
-        rate = case.rate * jnp.sqrt(1 - BETA2**t) / (1 - BETA1**t)
-        m = jax.tree.map(lambda m, g: m + (1 - BETA1) * (g - m), m, grads)
-        v = jax.tree.map(lambda v, g: v + (1 - BETA2) * (g * g - v), v, grads)
-        params = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + EPSILON), params, m, v)
-        return (params, m, v, t), loss
-
     weights, *data = problem(case)
     points, boundary = ([a[:, 0] for a in arrays] for arrays in data)
     params = jax.tree.map(jnp.asarray, weights)
@@ -186,12 +177,12 @@ def jax(case, cores, forward=False):
             return map(np.asarray, slope(vector, points, boundary))
 
         return descent(case, [flat], evaluate)
-    zeros = functools.partial(jax.tree.map, jnp.zeros_like)
-    state = params, zeros(params), zeros(params), jnp.float32(0)
+    train, state = adam(loss_of, params, case.rate, EPSILON)
+    call = jax.jit(train, donate_argnums=0)
 
     def step():
         nonlocal state
-        state, loss = adam(state, points, boundary)
+        state, loss = call(state, points, boundary)
         return float(loss)
 
     return step
@@ -204,13 +195,7 @@ def torch(case, cores):
 
     torch.set_num_threads(cores)
     weights, points, boundary = problem(case)
-    layers = []
-    for w, b in weights:
-        layer = nn.Linear(*w.shape)
-        layer.weight.data = torch.from_numpy(w.T.copy())
-        layer.bias.data = torch.from_numpy(b)
-        layers += [layer, nn.Tanh()]
-    model = nn.Sequential(*layers[:-1])
+    model = perceptron(weights, nn.Tanh)
     params = list(model.parameters())
     optimizer = torch.optim.Adam(params, case.rate, (BETA1, BETA2), EPSILON)
 

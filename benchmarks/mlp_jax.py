@@ -7,6 +7,25 @@ import numpy as np
 from mlp import BETA1, BETA2, EPSILON, batches, orders, problem
 
 
+def adam(loss_of, params, rate, epsilon=EPSILON):
+    """Give `train(state, *data)` -> (state, loss), a step of Adam, and the first state."""
+    import jax
+    import jax.numpy as jnp
+
+    def train(state, *data):
+        params, m, v, t = state
+        loss, grads = jax.value_and_grad(loss_of)(params, *data)
+        t = t + 1
+        now = rate * jnp.sqrt(1 - BETA2**t) / (1 - BETA1**t)
+        m = jax.tree.map(lambda m, g: m + (1 - BETA1) * (g - m), m, grads)
+        v = jax.tree.map(lambda v, g: v + (1 - BETA2) * (g * g - v), v, grads)
+        params = jax.tree.map(lambda p, m, v: p - now * m / (jnp.sqrt(v) + epsilon), params, m, v)
+        return (params, m, v, t), loss
+
+    zeros = functools.partial(jax.tree.map, jnp.zeros_like)
+    return train, (params, zeros(params), zeros(params), jnp.float32(0))
+
+
 def training(case, weights):
     """Give `train(state, x, y)` -> (state, loss) and the first state."""
     import jax
@@ -25,21 +44,8 @@ def training(case, weights):
         loss, grads = jax.value_and_grad(loss_of)(params, x, y)
         return jax.tree.map(lambda p, g: p - case.rate * g, params, grads), loss
 
-    def adam(state, x, y):
-        params, m, v, t = state
-        loss, grads = jax.value_and_grad(loss_of)(params, x, y)
-        t = t + 1
-        rate = case.rate * jnp.sqrt(1 - BETA2**t) / (1 - BETA1**t)
-        m = jax.tree.map(lambda m, g: m + (1 - BETA1) * (g - m), m, grads)
-        v = jax.tree.map(lambda v, g: v + (1 - BETA2) * (g * g - v), v, grads)
-        params = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + EPSILON), params, m, v)
-        return (params, m, v, t), loss
-
     params = jax.tree.map(jnp.asarray, weights)
-    if case.optimizer != "adam":
-        return descend, params
-    zeros = functools.partial(jax.tree.map, jnp.zeros_like)
-    return adam, (params, zeros(params), zeros(params), jnp.float32(0))
+    return adam(loss_of, params, case.rate) if case.optimizer == "adam" else (descend, params)
 
 
 def jax(case, cores, fetch: Callable = float):

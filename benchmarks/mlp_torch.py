@@ -3,6 +3,20 @@
 from mlp import BETA1, BETA2, EPSILON, batches, problem
 
 
+def perceptron(weights, activation):
+    """Give an `nn.Sequential` of dense layers with these weights, an activation between."""
+    import torch
+    from torch import nn
+
+    layers = []
+    for w, b in weights:
+        layer = nn.Linear(*w.shape)
+        layer.weight.data = torch.from_numpy(w.T.copy())
+        layer.bias.data = torch.from_numpy(b)
+        layers += [layer, activation()]
+    return nn.Sequential(*layers[:-1])
+
+
 def torch(case, cores, compiled=False):
     """`nn.Sequential`, `torch.optim` as they come, `loss.item()`; or both by `torch.compile`."""
     import torch
@@ -10,13 +24,7 @@ def torch(case, cores, compiled=False):
 
     torch.set_num_threads(cores)
     weights, inputs, labels = problem(case)
-    layers = []
-    for w, b in weights:
-        layer = nn.Linear(*w.shape)
-        layer.weight.data = torch.from_numpy(w.T.copy())
-        layer.bias.data = torch.from_numpy(b)
-        layers += [layer, nn.ReLU()]
-    model = nn.Sequential(*layers[:-1])
+    model = perceptron(weights, nn.ReLU)
     criterion = nn.BCEWithLogitsLoss() if case.layers[-1] == 1 else nn.CrossEntropyLoss()
     if case.optimizer == "adam":
         optimizer = torch.optim.Adam(model.parameters(), case.rate, (BETA1, BETA2), EPSILON)

@@ -162,3 +162,12 @@ def test_ctrl_c_as_the_lock_comes_back_does_not_take_it_twice():
     with state.lock.lock, pytest.raises(KeyboardInterrupt), state.unlocked():
         assert not state.lock._is_owned()
     assert not state.lock._is_owned()
+
+
+def test_traced_run_holds_nothing_back_when_it_is_done(sess):
+    v, step = counter(sess)
+    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+    sess.run(step, options=options, run_metadata=tf.RunMetadata())
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    np.testing.assert_array_equal(sess.run(v), np.ones(100))

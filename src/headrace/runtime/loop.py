@@ -20,7 +20,7 @@ import numpy as np
 from headrace.node import Tensor, where
 from headrace.runtime.interrupts import held_back
 from headrace.runtime.plan import Version
-from headrace.runtime.state import MISSING, Pack, State
+from headrace.runtime.state import Pack, State
 
 Arrays = dict[Tensor, Any]
 Callback = Callable[[int, Any], Any]
@@ -368,9 +368,9 @@ def _run(
         streams = np.stack([state.stream(op) for op in compiled.random])
     while True:
         try:
-            before = [_take(state, n, True) for n in compiled.state]
+            before = [state.take(_holder(n), written=True) for n in compiled.state]
             fed = feeds.same
-            same = [fed[n] if n in fed else _take(state, n, False) for n in compiled.same]
+            same = [fed[n] if n in fed else state.take(_holder(n)) for n in compiled.same]
             state.replaced_by = threading.get_ident()
             done, after, fetched = compiled.call(steps, before, same, each, rows, index, streams)
         except (KeyError, TypeError):
@@ -395,16 +395,9 @@ def _run(
     return done
 
 
-def _take(state: State, name: Pack | Version, written: bool) -> Any:
-    """The array of a pack or of a variable; one that is written comes to stand alone."""
-    if isinstance(name, Pack):
-        return state.vector(name)
-    if written and name.variable in state.pack_of:
-        state.unpack(state.pack_of[name.variable])
-    value = state.get(name.variable)
-    if value is MISSING:
-        raise KeyError(name.variable)
-    return value
+def _holder(name: Pack | Version) -> Any:
+    """What holds the array in the session: the pack, or the variable."""
+    return name if isinstance(name, Pack) else name.variable
 
 
 def _kept(array: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headrace.runtime.plan import Version
-from headrace.runtime.state import MISSING, Pack, State
+from headrace.runtime.state import Pack, State
 
 Runner = Callable[[State, list[Any]], list[Any]]
 _NONE, _RESULT, _FEED, _CONSTANT, _VARIABLE, _PACK = range(6)
@@ -62,7 +62,7 @@ def make_runner(program: Any, compiled: Any) -> Runner | None:
             arrays = [packs[key] if kind == _PACK else alone[key] for kind, key in state_takes]
         except KeyError:
             try:
-                arrays = [_find(state, kind, key, key in plan.final) for kind, key in state_takes]
+                arrays = [state.take(key, key in plan.final) for _, key in state_takes]
             except (KeyError, TypeError):
                 return program.interpret(state, values)
         arrays += values if all_feeds else [values[i] for i in feeds]
@@ -100,18 +100,6 @@ def make_runner(program: Any, compiled: Any) -> Runner | None:
         return fetched
 
     return run
-
-
-def _find(state: State, kind: int, key: Any, written: bool) -> Any:
-    """What is not where it was the last time: a pack to make, a variable that lies in one."""
-    if kind == _PACK:
-        return state.vector(key)
-    if written and key in state.pack_of:
-        state.unpack(state.pack_of[key])
-    value = state.get(key)
-    if value is MISSING:
-        raise KeyError(key)
-    return value
 
 
 def own(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,10 +9,10 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from headrace import errors
+from headrace import errors, logging
 from headrace.graph import Graph, get_default_graph
 from headrace.node import Tensor, pop_session, push_session
-from headrace.runtime.interrupts import deliver, hold, pending
+from headrace.runtime.interrupts import deliver, held_back, hold, pending
 from headrace.runtime.loop import Loop
 from headrace.runtime.route import (
     MOST_PROGRAMS,
@@ -35,7 +34,7 @@ def _say_there_is_no_gpu() -> None:
     """Once in a process, if so: a graph asks for a GPU, and runs all the same."""
     if not _said.is_set() and not any(find_spec(f"jax_cuda{n}_plugin") for n in (12, 13)):
         _said.set()
-        logging.getLogger("headrace").warning(
+        logging.warning(
             "The graph asks for a GPU by tf.device, and JAX has none here: it runs on the CPU. "
             "pip install 'headrace[cuda]' brings what an NVIDIA GPU needs."
         )
@@ -123,7 +122,7 @@ class BaseSession:
         route.check_shapes(values)
         trace = Trace()
         state = self._state
-        with state.lock:
+        with held_back(state), state.lock:
             results = route.program.interpret(state, values, trace.observe)
         trace.fill(run_metadata)
         return route.rebuild(results)

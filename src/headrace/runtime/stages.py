@@ -76,10 +76,9 @@ class Run:
             new = env[version]
             if new is state.alone.get(variable):
                 continue
+            # What a kernel gave may be a feed, a constant, or a view of one.
             if not _is_of_xla(new) and (getrefcount(new) > _OURS_ALONE or not new.flags.owndata):
-                new = np.array(
-                    new
-                )  # what a kernel gave may be a feed, a constant, or a view of one
+                new = np.array(new)
             state.set(variable, new)
         state.advance(self.advances, self.advances.values())
         self.advances.clear()
@@ -280,13 +279,10 @@ class DeviceStage:
 
     def _find(self, run: Run, name: Any) -> Any:
         if isinstance(name, Pack):
-            return run.state.vector(name)
+            return run.state.take(name)
         if not isinstance(name, Version) or name.n or name.variable in self._superseded:
             return run.env[name]
-        value = run.state.get(name.variable)
-        if value is MISSING:
-            raise KeyError(name)
-        return value
+        return run.state.take(name.variable)
 
     def _admit(self, run: Run) -> Any:
         """What the due run is compiled by; None if it is better interpreted."""

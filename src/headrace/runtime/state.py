@@ -117,6 +117,20 @@ class State:
         self.packs[pack] = made
         return made
 
+    def take(self, key: Pack | Operation, written: bool = False) -> Any:
+        """The array of a pack or of a variable; one that is to be written comes to stand alone.
+
+        KeyError if there is no value, TypeError if a packed variable has taken another shape.
+        """
+        if isinstance(key, Pack):
+            return self.vector(key)
+        if written and key in self.pack_of:
+            self.unpack(self.pack_of[key])
+        value = self.get(key)
+        if value is MISSING:
+            raise KeyError(key)
+        return value
+
     @contextmanager
     def unlocked(self) -> Iterator[None]:
         """Give the lock away inside, so that other runs go on."""

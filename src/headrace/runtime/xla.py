@@ -1,6 +1,6 @@
 """A device segment as one XLA computation: the execution loop traced once by `jax.jit`.
 
-This, `xla_loop.py` and `xp/xla.py` are the only modules that import jax. Types of 64 bits are
+This, `xla_loop.py` and those of `xp/` are the only modules that import jax. Types of 64 bits are
 enabled around our own calls alone.
 """
 
@@ -11,7 +11,8 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -19,7 +20,6 @@ import numpy as np
 from jax.core import Tracer, eval_jaxpr
 from jax.interpreters.partial_eval import dce_jaxpr
 
-from headrace import errors
 from headrace.node import Operation
 from headrace.runtime.execute import execute
 from headrace.runtime.in_place import Order
@@ -128,7 +128,6 @@ class TracedSegment:
             if isinstance(n, Version) and n not in fetched
             and n.variable in final and final[n.variable] in outputs
         }  # fmt: skip
-        self._overwritten = overwritten
         self.overwritten = len(overwritten)  # so many arguments come first
         self.arguments: list[Any] = sorted(
             [*self.packs, *inputs],
@@ -157,7 +156,7 @@ class TracedSegment:
 
     def forget(self) -> None:
         """Let go of what only tracing needs."""
-        del self._segment, self._constants, self._final, self._overwritten
+        del self._segment, self._constants, self._final
 
     def trace(self, *arrays: Any) -> list[Any]:
         """The results, to be called by XLA with tracers."""
@@ -169,7 +168,8 @@ class TracedSegment:
             else:
                 env[name] = array
         given = {id(a) for a in arrays}
-        order = Order(env, [n for n in self._overwritten if isinstance(n, Version)])
+        overwritten = self.arguments[: self.overwritten]
+        order = Order(env, [n for n in overwritten if isinstance(n, Version)])
         position = {op: i for i, op in enumerate(self.random)}
 
         def state_of(op: Operation) -> Any:
@@ -223,8 +223,7 @@ class CompiledSegment(TracedSegment):
         super().__init__(segment, constants, values, final, packs, fetched)
         arrays = self.like(values)
         donated = tuple(range(self.overwritten)) if donate else ()
-        with jax.enable_x64(True), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+        with compiling():
             traced = jax.jit(self.trace, donate_argnums=donated).trace(*arrays)
             checked: Callable[..., Any] | None = None
             if self.checks and donated:  # a run that fails must leave the variables as they were
@@ -234,9 +233,8 @@ class CompiledSegment(TracedSegment):
                     traced = jax.jit(self.trace).trace(*arrays)
             compiled = traced.lower().compile()
             large = [jax.device_put(c) for c in self.large.values()]
-        wide = any(np.dtype(a.dtype).itemsize >= 8 for a in arrays)
         self.call: Callable[..., Sequence[Any]] = _caller(
-            compiled, large, bool(self.random), wide, checked
+            compiled, large, bool(self.random), is_wide(arrays), checked
         )
         self.forget()
 
@@ -251,6 +249,19 @@ class CompiledSegment(TracedSegment):
         check = jax.jit(lambda *some: eval_jaxpr(least, whole.consts, *some))
         compiled = check.lower(*(arrays[i] for i in places)).compile()
         return lambda given: compiled(*(given[i] for i in places))[0]
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """JAX as it is to trace and compile for us, inside."""
+    with jax.enable_x64(True), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+        yield
+
+
+def is_wide(arrays: Iterable[Any]) -> bool:
+    """Whether a computation that takes such arrays is to be called with types of 64 bits."""
+    return any(np.dtype(a.dtype).itemsize >= 8 for a in arrays)
 
 
 def like(name: Any, values: dict[Name, Any]) -> Any:
@@ -304,15 +315,3 @@ def gpu_available() -> bool:
 def device_names() -> list[str]:
     """The devices there are, as TensorFlow names them: `/device:CPU:0`."""
     return [f"/device:{d.platform.upper()}:{d.id}" for d in jax.devices()]
-
-
-def runtime_error(error: Exception) -> Exception:
-    """XLA's own error as one of `tf.errors`."""
-    text = str(error)
-    for word, kind in (
-        ("RESOURCE_EXHAUSTED", errors.ResourceExhaustedError),
-        ("INVALID_ARGUMENT", errors.InvalidArgumentError),
-    ):
-        if word in text:
-            return kind(None, None, text)
-    return errors.InternalError(None, None, text)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from jax import lax
 from headrace.node import Operation, Tensor
 from headrace.runtime.plan import Name, Segment, Version
 from headrace.runtime.state import Pack
-from headrace.runtime.xla import TracedSegment, like
+from headrace.runtime.xla import TracedSegment, compiling, is_wide, like
 from headrace.xp import xla as xla_namespace
 
 _MOST_TURNS = 1 << 16
@@ -72,8 +72,7 @@ class CompiledLoop:
         self.rows = [n for n in taken if n in rows]
         self.same = [n for n in taken if n not in each and n not in rows]
         index = next((values[n].shape[:1] for n in self.rows), ())
-        with jax.enable_x64(True), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+        with compiling():
             self._turn = jax.jit(step.trace, inline=True)  # traced here, and in the loop not again
             one = self._turn.lower(*step.like(values))
             self.checks = step.checks
@@ -99,16 +98,13 @@ class CompiledLoop:
             )
             self._compiled = lowered.compile()
             self._large = [jax.device_put(c) for c in step.large.values()]
-        self._wide = any(np.dtype(a.dtype).itemsize >= 8 for a in jax.tree.leaves(inputs))
+        self._wide = is_wide(jax.tree.leaves(inputs))
         step.forget()
         del self._turn
 
     def call(self, turns: int, *inputs: Any) -> Any:
         """Run so many turns: how many went well, state, what is fetched."""
-        if self._wide:
-            with jax.enable_x64(True):
-                done, state, fetched = self._compiled(np.int32(turns), *inputs, self._large)
-        else:
+        with jax.enable_x64(True) if self._wide else nullcontext():
             done, state, fetched = self._compiled(np.int32(turns), *inputs, self._large)
         return turns if done is None else int(np.asarray(done)), state, fetched
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from headrace import logging
 from headrace.errors import OutOfRangeError
 
 _SOON, _LATER = 0.001, 0.1  # seconds between looks at whether threads have ended
 _PATIENCE = 5.0  # seconds that the process waits for its daemon threads when it ends
 
-_log = logging.getLogger("headrace")
 
 # -- the end of the process ------------------------------------------------------------------------
 
@@ -93,7 +92,7 @@ class Coordinator:
             if self._stop.is_set():
                 return
             if error is not None:
-                _log.info("Error reported to Coordinator: %s, %s", type(error), error)
+                logging.info("Error reported to Coordinator: %s, %s", type(error), error)
                 self._error = error
             self._stop.set()
 
@@ -156,7 +155,7 @@ class Coordinator:
             message = f"Coordinator stopped with threads still running: {live}"
             if not ignore_live_threads:
                 raise RuntimeError(message)
-            _log.info(message)
+            logging.info(message)
 
     def raise_requested_exception(self) -> None:
         """Raise the error that was given to `request_stop`, if any."""

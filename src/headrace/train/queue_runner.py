@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from headrace import logging
 from headrace.bundle.protos import message
 from headrace.errors import (
     OpError,
@@ -21,8 +21,6 @@ from headrace.node import get_default_session
 from headrace.runtime.session import BaseSession
 from headrace.train.coordinator import Coordinator, is_exiting, stopped_at_exit
 from headrace.train.meta_graph import register_proto_function
-
-_log = logging.getLogger("headrace")
 
 
 class QueueRunner:
@@ -151,7 +149,7 @@ class QueueRunner:
             if coord is not None:
                 coord.request_stop(error)
                 return
-            _log.error("Exception in QueueRunner: %s", error)
+            logging.error("Exception in QueueRunner: %s", error)
             with self._lock:
                 self._exceptions_raised.append(error)
             raise
@@ -225,7 +223,7 @@ def _run_quietly(sess: Any, op: Any) -> None:
     try:
         sess.run(op)
     except (OpError, RuntimeError) as error:
-        _log.debug("Ignored exception: %s", error)
+        logging.debug("Ignored exception: %s", error)
 
 
 def add_queue_runner(qr: QueueRunner, collection: str = GraphKeys.QUEUE_RUNNERS) -> None:
@@ -259,7 +257,7 @@ def start_queue_runners(
         raise TypeError(f"sess must be a `tf.Session` object. Given class: {type(sess)}")
     runners = sess.graph.get_collection(collection)
     if not runners:
-        _log.warning(
+        logging.warning(
             "`tf.train.start_queue_runners()` was called when no queue runners were defined. You "
             "can safely remove the call to this deprecated function."
         )
