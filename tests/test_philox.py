@@ -12,26 +12,17 @@ from hypothesis import strategies as st
 from ml_dtypes import bfloat16
 
 from headrace import philox
+from headrace.xp import xla
 
 U32 = np.uint32
 SEEDS = [(87654321, 5), (-3, 2**40 + 7)]
 LOGITS = np.array([[0, 1, 2, 0], [-1, 3, 0, 2]], np.float32)
 
 
-class Traced:
-    """`jax.numpy` and the one function beside it that the samplers need."""
-
-    traced = True
-    while_loop = staticmethod(jax.lax.while_loop)
-
-    def __getattr__(self, name):
-        return getattr(jnp, name)
-
-
 def by_xla(sampler, state, *args):
     """The sampler traced with its state unknown, and run by XLA."""
     with jax.enable_x64(True):
-        return np.asarray(jax.jit(lambda state: sampler(Traced(), state, *args))(state))
+        return np.asarray(jax.jit(lambda state: sampler(xla, state, *args))(state))
 
 
 # --- the generator ------------------------------------------------------------------------------
@@ -92,7 +83,7 @@ def test_narrow_types_are_refused():
         pytest.warns(UserWarning, match="float64|int64|uint64"),
         pytest.raises(TypeError, match="64-bit"),
     ):
-        philox.bits(Traced(), jnp.asarray(state), (4,))
+        philox.bits(xla, jnp.asarray(state), (4,))
 
 
 @pytest.mark.parametrize(
@@ -300,7 +291,7 @@ def test_known_stateless():
     state = philox.stateless_state(np, np.array([1, 2]))
     assert philox.uniform(np, state, (4,), np.float32).tolist() == STATELESS
     with jax.enable_x64(True):
-        traced = jax.jit(lambda seed: philox.stateless_state(Traced(), seed))(np.array([1, 2]))
+        traced = jax.jit(lambda seed: philox.stateless_state(xla, seed))(np.array([1, 2]))
     assert np.asarray(traced).tolist() == state.tolist()
 
 

@@ -106,8 +106,8 @@ def stateless_state(xp: Any, seed: Any) -> Any:
 
 def advance(state: np.ndarray, blocks: int) -> np.ndarray:
     """The state, uint32 [6], that lies this many blocks further on; on the host."""
-    counter = sum(int(word) << 32 * i for i, word in enumerate(state[2:]))
-    return np.concatenate([state[:2], _split((counter + blocks) % 2**128, 4)])
+    key, counter = state[:2].tobytes(), int.from_bytes(state[2:].tobytes(), "little")
+    return np.frombuffer(key + ((counter + blocks) % 2**128).to_bytes(16, "little"), np.uint32)
 
 
 def blocks_used(op_type: str, shape: Shape) -> int:
@@ -178,8 +178,12 @@ def _fill(xp: Any, state: Any, shape: Shape, dtype: Any, lanes: int, draw: Draw)
     size = math.prod(shape)
     count = -(-size // lanes)
     if not _on_host(xp):
-        drawn = draw(xp, *words(xp, state, xp.arange(count, dtype=np.uint64)))
-        return _interleave(xp, drawn).reshape(-1)[:size].reshape(shape).astype(dtype)
+
+        def fill(state: Any) -> Any:
+            drawn = draw(xp, *words(xp, state, xp.arange(count, dtype=np.uint64)))
+            return _interleave(xp, drawn).reshape(-1)[:size].reshape(shape).astype(dtype)
+
+        return xp.apart(fill, state)
     result = np.empty((count, lanes), dtype)
     for start in range(0, count, _PIECE):
         piece = slice(start, min(start + _PIECE, count))

@@ -43,7 +43,7 @@ def interrupt_after_compiled_calls(monkeypatch, times=1):
     """Let Ctrl-C fall between XLA's call and the place where its results go."""
     make = runner.make_runner
 
-    def made(program, compiled):
+    def made(program, compiled, signature):
         call = compiled.call
 
         def interrupted(*arrays):
@@ -53,7 +53,7 @@ def interrupt_after_compiled_calls(monkeypatch, times=1):
             return results
 
         compiled.call = interrupted
-        return make(program, compiled)
+        return make(program, compiled, signature)
 
     monkeypatch.setattr("headrace.runtime.program.make_runner", made)
 

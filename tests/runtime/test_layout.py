@@ -168,3 +168,52 @@ def test_tall_arrays_are_fetched_upright(texts):
     for a, b in zip(last, first, strict=True):
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+SHAPES = [  # m, k, n of [m, k] by [k, n]: each way that a product can go
+    *((1, 1, 1), (20, 2, 3), (3, 20, 2), (7, 0, 5), (0, 3, 4), (20, 8, 32), (100, 3, 200)),
+    *((1, 60, 60), (60, 60, 1), (16, 500, 16), (3, 1000, 1), (1, 1000, 20), (64, 32, 10)),
+    *((10, 64, 32), (63, 65, 17), (128, 64, 128), (96, 300, 50)),
+]
+
+
+@pytest.mark.parametrize(("turn_a", "turn_b"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.complex64])
+def test_products_of_every_shape(shape, dtype, turn_a, turn_b):
+    m, k, n = shape
+    rng = np.random.RandomState(1)
+    a, b = rng.randint(-9, 9, (m, k)), rng.randint(-9, 9, (k, n))
+    x, y = (a.T if turn_a else a).astype(dtype), (b.T if turn_b else b).astype(dtype)
+    with jax.enable_x64(True):
+        found = np.asarray(jax.jit(xla.product, static_argnums=(2, 3))(x, y, turn_a, turn_b))
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, a @ b)  # whole numbers: exactly
+
+
+def test_products_of_few_terms_are_written_out(texts):
+    x, w = (tf.placeholder(tf.float32, s) for s in ((500, 2), (2, 3)))
+    feeds = {x: np.ones((500, 2)), w: np.ones((2, 3))}
+    y = tf.tanh(x @ w)
+    gradient = tf.gradients(y, x)[0]
+    with tf.Session() as sess:
+        for _ in range(2):
+            sess.run([y, gradient], feeds)
+    (text,) = texts
+    assert " dot(" not in text
+
+
+def test_what_is_drawn_is_drawn_once(texts):
+    """Fused into all that reads it, a mask would be drawn for each of them."""
+    x = tf.placeholder(tf.float32, (40, 8))
+    y = tf.nn.dropout(tf.sigmoid(x), 0.5, seed=1)
+    fetches = [tf.reduce_sum(y), tf.gradients(y, x)[0], tf.reduce_max(y, 0), y * 2.0]
+    with tf.Session() as sess:
+        for _ in range(2):
+            total, slope, most, twice = sess.run(fetches, {x: np.zeros((40, 8))})
+    np.testing.assert_array_equal(slope > 0, twice > 0)
+    np.testing.assert_array_equal(most, twice.max(0) / 2)
+    assert total == twice.sum() / 2
+    (text,) = texts
+    rounds = 10  # of Philox, two multiplications each
+    assert len(re.findall(r"u64\[80\]\S* multiply\(", text)) == 2 * rounds

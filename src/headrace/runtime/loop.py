@@ -8,7 +8,6 @@ shape) is run step by step instead.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -19,13 +18,13 @@ import numpy as np
 
 from headrace.node import Tensor, where
 from headrace.runtime.interrupts import held_back
+from headrace.runtime.memory import aligned
 from headrace.runtime.plan import Version
 from headrace.runtime.state import Pack, State
 
 Arrays = dict[Tensor, Any]
 Callback = Callable[[int, Any], Any]
 _NO_BAR = nullcontext(lambda _: None)
-_ALIGNED = 64  # bytes: XLA on a CPU copies what begins elsewhere
 
 
 # -- what is fed -----------------------------------------------------------------------------------
@@ -148,11 +147,7 @@ def _padded(array: np.ndarray, length: int) -> np.ndarray:
     """
     if len(array) == length:
         return array
-    shape = (length, *array.shape[1:])
-    size = math.prod(shape) * array.itemsize
-    room = np.empty(size + _ALIGNED, np.uint8)
-    start = -room.__array_interface__["data"][0] % _ALIGNED
-    longer = room[start : start + size].view(array.dtype).reshape(shape)
+    longer = aligned((length, *array.shape[1:]), array.dtype)
     longer[: len(array)] = array
     return longer
 

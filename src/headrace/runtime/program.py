@@ -19,9 +19,9 @@ import numpy as np
 from headrace.node import Operation, Tensor
 from headrace.runtime import ahead
 from headrace.runtime.plan import Plan, Version, make_plan
-from headrace.runtime.runner import Runner, make_runner
+from headrace.runtime.runner import Quick, Runner, make_runner
 from headrace.runtime.stages import MOST_COMPILED, MOST_COUNTED, Observer, Stages
-from headrace.runtime.state import MISSING, Pack, State, layouts
+from headrace.runtime.state import MISSING, Pack, State, lay_feeds, layouts
 
 
 class _Like(NamedTuple):
@@ -53,6 +53,7 @@ class Program:
         self._begun: dict[Any, Future[Any]] = {}  # what is being compiled ahead
         self.stages = Stages(plan, packs, self.locks)
         self.fast: dict[Any, Runner] = {}  # by signature
+        self.quick: dict[Any, Quick] = {}  # the same, where there is such a one
         self.loops: OrderedDict[Any, Any] = OrderedDict()  # compiled ones, by what they are for
         self._looped: set[Any] = set()  # signatures
         self._lock = threading.Lock()  # several sessions may compile at once
@@ -76,10 +77,13 @@ class Program:
             made = self._remember(signature, self.stages.run)
         return made(state, values)
 
-    def _remember(self, signature: Any, runner: Runner) -> Runner:
+    def _remember(self, signature: Any, runner: Runner, quick: Quick | None = None) -> Runner:
         if len(self.fast) >= MOST_COMPILED:
             self.fast.clear()
+            self.quick.clear()
         self.fast[signature] = runner
+        if quick is not None:
+            self.quick[signature] = quick
         return runner
 
     def is_interpreted(self, state: State, signature: Any) -> bool:
@@ -112,15 +116,18 @@ class Program:
                 return made
             begun = self._begun.pop(signature, None)
             compiled = self._compile(env, self._packs(env)) if begun is None else begun.result()
-            made = make_runner(self, compiled)
-            return None if made is None else self._remember(signature, made)
+            made = make_runner(self, compiled, signature)
+            return None if made is None else self._remember(signature, *made)
 
     def _compile(self, env: dict[Any, Any], packs: Sequence[Pack]) -> Any:
-        from headrace.runtime.xla import CompiledSegment
+        from headrace.runtime.xla import CompiledSegment, shares_memory
 
-        plan = self.plan
+        plan, shared = self.plan, shares_memory()
+        segment = plan.segments[0]
+        feeds = {n: env[n] for n in segment.inputs if isinstance(n, Tensor)}
+        fed = lay_feeds(feeds) if shared and self.locks else ()
         return CompiledSegment(
-            plan.segments[0], plan.constants, env, plan.final, True, packs, plan.fetches
+            segment, plan.constants, env, plan.final, True, packs, plan.fetches, fed, shared
         )
 
     def _compile_ahead(self, state: State, values: list[Any], signature: Any) -> None:

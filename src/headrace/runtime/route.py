@@ -220,11 +220,22 @@ def check_shape(tensor: Tensor, array: Any) -> None:
 class Route:
     """From one form of call (structure of fetches, keys of feeds) to its program."""
 
-    __slots__ = ("convert", "plain", "program", "rebuild", "single", "tensors", "used", "weird")
+    __slots__ = (
+        "dtypes",
+        "plain",
+        "program",
+        "quick",
+        "rebuild",
+        "single",
+        "tensors",
+        "used",
+        "weird",
+    )
 
     def __init__(self, graph: Graph, fetches: Any, feed_dict: dict[Any, Any]):
         fetch = Fetch(graph, fetches)
         self.tensors: list[Tensor] = []
+        self.quick: Any = None  # what ran the last run, and declines what is unlike it
         self.used = False  # again, since the last look for what to forget
         self.weird = False
         for key, value in feed_dict.items():
@@ -253,25 +264,29 @@ class Route:
                     del programs[next(iter(programs))]
                 programs[key] = program
         self.program: Program = program
-        self.convert: list[tuple[Tensor, np.dtype]] = [
-            (t, t.dtype.base_dtype.numpy) for t in self.tensors
-        ]
+        kinds = [t.dtype.base_dtype.numpy for t in self.tensors]
+        self.dtypes = [None if k.hasobject else k for k in kinds]
 
     def check_shapes(self, values: list[Any]) -> None:
         """ValueError unless the fed arrays have shapes that their tensors may have."""
         for tensor, value in zip(self.tensors, values, strict=True):
             check_shape(tensor, value)
 
-    def arrays(self, graph: Graph, feed_dict: dict[Any, Any]) -> list[Any]:
-        """The fed arrays, of the right types; their shapes are not looked at here."""
+    def arrays(self, graph: Graph, feed_dict: dict[Any, Any]) -> tuple[list[Any], tuple[Any, ...]]:
+        """The fed arrays, of the right types, and their shapes, at which nobody looks here."""
+        given: list[Any]
         if self.weird:
-            given: list[Any] = []
+            given = []
             for key, value in feed_dict.items():
                 given += [v for _, v in feed_pairs(graph, key, value)]
         else:
-            given = list(feed_dict.values())
-        for i, (tensor, numpy) in enumerate(self.convert):
-            value = given[i]
-            if type(value) is not np.ndarray or value.dtype is not numpy or numpy.hasobject:
-                given[i] = feed_array(tensor, value)
-        return given
+            given = [*feed_dict.values()]
+        shapes = []
+        for value, dtype in zip(given, self.dtypes):  # noqa: B905 # of one length; the hot path
+            if type(value) is not np.ndarray or value.dtype is not dtype:
+                break
+            shapes.append(value.shape)
+        else:
+            return given, tuple(shapes)
+        given = [feed_array(t, v) for t, v in zip(self.tensors, given, strict=True)]
+        return given, tuple([v.shape for v in given])

@@ -118,7 +118,7 @@ class BaseSession:
         return self._run(route, feeds)
 
     def _run_traced(self, route: Route, feeds: dict[Any, Any], run_metadata: Any) -> Any:
-        values = route.arrays(self._graph, feeds)
+        values, _ = route.arrays(self._graph, feeds)
         route.check_shapes(values)
         trace = Trace()
         state = self._state
@@ -152,30 +152,40 @@ class BaseSession:
         return route
 
     def _run(self, route: Route, feeds: dict[Any, Any]) -> Any:
-        values = route.arrays(self._graph, feeds) if feeds else []
-        signature = tuple([v.shape for v in values])
-        program = route.program
-        run = program.fast.get(signature)
+        program, state = route.program, self._state
+        run, values = route.quick, feeds.values()
         if run is None:
-            route.check_shapes(values)
-            run = partial(program.run, signature=signature)
-        if program.locks:
-            state = self._state
-            hold()
-            try:
-                with state.lock:
-                    try:
-                        results = run(state, values)
-                    finally:
-                        state.replaced_by = None
-            finally:
-                if pending:
-                    deliver()
-        else:
-            results = run(self._state, values)
+            run, values = self._prepare(route, feeds)
+        while True:
+            if program.locks:
+                hold()
+                try:
+                    with state.lock:
+                        try:
+                            results = run(state, values)
+                        finally:
+                            state.replaced_by = None
+                finally:
+                    if pending:
+                        deliver()
+            else:
+                results = run(state, values)
+            if results is not None:
+                break
+            run, values = self._prepare(route, feeds)  # these feeds are unlike the last run's
         if route.single:
             return results[0]
         return results if route.plain else route.rebuild(results)
+
+    def _prepare(self, route: Route, feeds: dict[Any, Any]) -> tuple[Callable[..., Any], Any]:
+        """What runs the program for such feeds, and the feeds as it takes them."""
+        values, signature = route.arrays(self._graph, feeds)
+        run = route.program.fast.get(signature)
+        if run is None:
+            route.check_shapes(values)
+            return partial(route.program.run, signature=signature), values
+        route.quick = None if route.weird else route.program.quick.get(signature)
+        return run, values
 
     def make_callable(
         self, fetches: Any, feed_list: Sequence[Any] | None = None, accept_options: bool = False

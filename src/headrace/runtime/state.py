@@ -7,6 +7,7 @@ the number of arrays, and a step of a small model is little else.
 from __future__ import annotations
 
 import atexit
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,32 +17,52 @@ from weakref import WeakKeyDictionary, WeakSet
 import numpy as np
 
 from headrace import philox
-from headrace.node import Operation
+from headrace.node import Operation, Tensor
+from headrace.runtime.plan import Name, Version
 
 SMALL = 8192  # elements; a larger variable stays by itself
+_SMALL_FEED = 512  # elements; to cut a larger feed out of a vector takes as long as an array more
+MOST_ROOMS = 64  # computations of which a session keeps memory for feeds
+ROOM = 16  # elements of a pack's vector behind its variables
 MISSING = object()
 _EXIT = 60  # seconds that the end of the program waits for a run of another thread
 
 
 class Pack:
-    """Where each of some variables lies in one vector. Belongs to a graph, as variables do."""
+    """Where each of some variables, or of some tensors that are fed, lies in one vector.
 
-    __slots__ = ("dtype", "parts", "size")
+    Behind them is some room, where a run can give small results: an array fewer. Belongs to a
+    graph, as variables do.
+    """
 
-    def __init__(self, members: Sequence[tuple[Operation, tuple[int, ...]]], dtype: np.dtype):
+    __slots__ = ("dtype", "names", "parts", "room", "size")
+
+    def __init__(self, members: Sequence[tuple[Any, tuple[int, ...]]], dtype: np.dtype):
         self.dtype = dtype
-        self.parts: dict[Operation, tuple[slice, tuple[int, ...]]] = {}
+        self.parts: dict[Any, tuple[slice, tuple[int, ...]]] = {}
         start = 0
-        for variable, shape in members:
+        for member, shape in members:
             stop = start + int(np.prod(shape))
-            self.parts[variable] = (slice(start, stop), shape)
+            self.parts[member] = (slice(start, stop), shape)
             start = stop
-        self.size = start
+        self.room = start  # where it begins
+        self.size = start + ROOM
+        self.names: list[Name] = [m if isinstance(m, Tensor) else Version(m, 0) for m in self.parts]
 
-    def part(self, vector: Any, variable: Operation) -> Any:
-        """The variable's value in a vector of this layout."""
-        where, shape = self.parts[variable]
+    def part(self, vector: Any, member: Any) -> Any:
+        """The member's value in a vector of this layout."""
+        where, shape = self.parts[member]
         return vector[where].reshape(shape)
+
+    def split(self, vector: Any) -> dict[Name, Any]:
+        """What lies in a vector of this layout, by name."""
+        return {n: self.part(vector, m) for n, m in zip(self.names, self.parts, strict=True)}
+
+    def join(self, values: Iterable[Any], others: Iterable[Any], xp: Any) -> Any:
+        """A vector of this layout: the values of all members, and others to lie in the room."""
+        laid = [xp.reshape(v, (-1,)) for v in (*values, *others)]
+        rest = self.size - sum(v.size for v in laid)
+        return xp.concatenate([*laid, np.zeros(rest, self.dtype)])
 
 
 class State:
@@ -57,6 +78,7 @@ class State:
         # How often each signature of a program or segment was run, the latest last. What no route
         # leads to any more is forgotten: a program that makes operations as it goes would pile up.
         self.runs: WeakKeyDictionary[Any, dict[Any, int]] = WeakKeyDictionary()
+        self.rooms: dict[Any, list[Any]] = {}  # memory for feeds, by what is compiled
         self._resources: dict[Any, Any] = {}
         self._closed = False
         self._small_lock = threading.Lock()
@@ -110,12 +132,19 @@ class State:
         for value, (_, shape) in zip(values, pack.parts.values(), strict=True):
             if value.shape != shape or value.dtype != pack.dtype:
                 raise TypeError("A packed variable has taken another shape.")
-        made = np.concatenate([v.reshape(-1) for v in values])
+        made = pack.join(values, (), np)
         for variable in pack.parts:
             del self.alone[variable]
             self.pack_of[variable] = pack
         self.packs[pack] = made
         return made
+
+    def keep_rooms(self, compiled: Any, rooms: list[Any]) -> list[Any]:
+        """Keep memory for feeds, for further runs of what is compiled."""
+        if len(self.rooms) >= MOST_ROOMS:
+            self.rooms.clear()
+        self.rooms[compiled] = rooms
+        return rooms
 
     def take(self, key: Pack | Operation, written: bool = False) -> Any:
         """The array of a pack or of a variable; one that is to be written comes to stand alone.
@@ -206,6 +235,15 @@ def layouts(
     in `known`, the graph's. Small written variables that are in none yet form one a type."""
     with _laying_out:
         return _layouts(known, used, set(written))
+
+
+def lay_feeds(values: dict[Tensor, Any]) -> list[Pack]:
+    """The packs in which feeds like these are best given: one for the small ones of a type."""
+    small: dict[np.dtype, list[tuple[Tensor, tuple[int, ...]]]] = {}
+    for tensor, value in values.items():
+        if math.prod(value.shape) <= _SMALL_FEED:
+            small.setdefault(value.dtype, []).append((tensor, value.shape))
+    return [Pack(members, dtype) for dtype, members in small.items() if len(members) > 1]
 
 
 _laying_out = threading.Lock()

@@ -13,16 +13,19 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
+from jax._src import xla_bridge
 from jax.core import Tracer, eval_jaxpr
 from jax.interpreters.partial_eval import dce_jaxpr
 
 from headrace.node import Operation
 from headrace.runtime.execute import execute
 from headrace.runtime.in_place import Order
+from headrace.runtime.memory import address, aligned, is_aligned
 from headrace.runtime.plan import Name, Segment, Version
 from headrace.runtime.state import Pack
 from headrace.xp import numpy as numpy_namespace
@@ -33,14 +36,16 @@ from headrace.xp.turned import Turned, plain
 _CACHE_SIZE = 1 << 30  # bytes on disk; what was not used for longest goes first
 _WORTH_KEEPING = 0.1  # seconds of compiling
 _WORTH_DONATING = 1 << 18  # bytes of variables: then a copy costs more than to check beforehand
+_LARGE_FEED = 1 << 16  # bytes
 LARGE_CONSTANT = 1 << 16  # bytes; a larger one is an argument and not part of the computation
 
 
 def _keep_freed_memory() -> None:
     """Ask glibc to keep what XLA frees: it allocates its scratch memory anew at every call.
 
-    Mapping those pages again costs more than the arithmetic of a middling network. It acts on the
-    whole process; HEADRACE_MALLOC=system turns it off.
+    Mapping those pages again costs more than the arithmetic of a middling network. And without
+    fastbins, which each larger allocation has to empty: a small step is many allocations. It acts
+    on the whole process; HEADRACE_MALLOC=system turns it off.
     """
     if sys.platform != "linux" or os.environ.get("HEADRACE_MALLOC") == "system":
         return
@@ -48,10 +53,11 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):  # another C library
         return
-    trim_threshold, mmap_max, arena_max = -1, -4, -8  # <malloc.h>
+    largest_fast, trim_threshold, mmap_max, arena_max = 1, -1, -4, -8  # <malloc.h>
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, 2**31 - 1)
     mallopt(arena_max, 1)
+    mallopt(largest_fast, 0)
 
 
 def _keep_compiled() -> None:
@@ -75,14 +81,25 @@ def _keep_compiled() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
 
 
-def _start() -> None:
-    """Settings that count before the backend starts: a session waits for its results anyway."""
+def _is_started() -> bool:
+    """Whether JAX has computed already; if that is unknown, it has."""
+    try:
+        return xla_bridge.backends_are_initialized()
+    except AttributeError:
+        return True
+
+
+def _start() -> bool:
+    """Make the settings that count before the backend starts; whether XLA computes on a CPU while
+    it is called, and not after: a session waits for its results anyway."""
+    in_time = not _is_started()
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     _keep_freed_memory()
     _keep_compiled()
+    return in_time
 
 
-_start()
+_synchronous = _start()
 
 
 def namespace_of(args: Sequence[Any]) -> Any:
@@ -109,10 +126,14 @@ class TracedSegment:
         final: dict[Operation, Version],
         packs: Sequence[Pack] = (),
         fetched: Sequence[Name | None] = (),
+        fed: Sequence[Pack] = (),
+        beside: bool = False,
     ):
-        """For inputs like `values`; the static ones by their value."""
+        """For inputs like `values`; the static ones by their value. `packs` are of variables, `fed`
+        of feeds; with `beside`, small results are given in the room of a pack that is written.
+        """
         self.static = {n: np.asarray(values[n]) for n in segment.static}
-        in_pack = {Version(v, 0): p for p in packs for v in p.parts}
+        in_pack = {n for p in (*packs, *fed) for n in p.names}
         self.packs = tuple(packs)
         self.written = tuple(p for p in packs if any(v in final for v in p.parts))
         packed = {final[v] for p in packs for v in p.parts if v in final} - set(fetched)
@@ -130,8 +151,8 @@ class TracedSegment:
         }  # fmt: skip
         self.overwritten = len(overwritten)  # so many arguments come first
         self.arguments: list[Any] = sorted(
-            [*self.packs, *inputs],
-            key=lambda n: (n not in overwritten, not isinstance(n, (Pack, Version))),
+            [*self.packs, *inputs, *fed],
+            key=lambda n: (n not in overwritten, n not in packs and not isinstance(n, Version)),
         )
         # JAX gives a donated argument's memory to the first result of its shape: in this order each
         # variable's goes to the variable itself, and nothing need be copied.
@@ -140,6 +161,8 @@ class TracedSegment:
             for n in self.arguments[: self.overwritten]
         ]
         self.results: list[Any] = [*renewed, *(n for n in outputs if n not in renewed)]
+        self.beside: dict[Name, tuple[Pack, slice, tuple[int, ...]]] = {}  # known when traced
+        self._movable = [n for n in outputs if n not in renewed and n in fetched] if beside else []
         self.random = [s.op for s in segment.steps if s.op.definition.random]
         self.drawn: list[int] = [0] * len(self.random)  # blocks a run takes; known when traced
         self.checks = False
@@ -164,7 +187,7 @@ class TracedSegment:
         env.update(self.static)
         for name, array in zip([*self.arguments, *self.large], arrays, strict=False):
             if isinstance(name, Pack):
-                env.update((Version(v, 0), name.part(array, v)) for v in name.parts)
+                env.update(name.split(array))
             else:
                 env[name] = array
         given = {id(a) for a in arrays}
@@ -187,12 +210,13 @@ class TracedSegment:
             flags = notes.flags
         finally:
             notes.flags = outer
+        self._place_beside(env)
         results = []
         for name in self.results:
             if isinstance(name, Pack):
-                last = [self._final.get(v, Version(v, 0)) for v in name.parts]
-                parts = [plain(env[n]).reshape(-1) for n in last]
-                results.append(xla_namespace.concatenate(parts))
+                last = [env[self._final.get(v, Version(v, 0))] for v in name.parts]
+                others = [env[n] for n, (pack, *_) in self.beside.items() if pack is name]
+                results.append(name.join(plain(last), plain(others), xla_namespace))
             else:
                 # An input given back as it is must be a copy: the caller's, or donated.
                 r = plain(env[name])
@@ -201,6 +225,19 @@ class TracedSegment:
         if flags:
             results.append(xla_namespace.all(xla_namespace.stack(flags)))
         return results
+
+    def _place_beside(self, env: dict[Any, Any]) -> None:
+        """Find room in packs for small results."""
+        used = {pack: pack.room for pack in self.written}
+        for name in self._movable:
+            r = plain(env[name])
+            size, dtype = np.size(r), np.result_type(r)
+            for pack, start in used.items():
+                if pack.dtype == dtype and start + size <= pack.size:
+                    used[pack] = start + size
+                    self.beside[name] = pack, slice(start, start + size), np.shape(r)
+                    break
+        self.results = [n for n in self.results if n not in self.beside]
 
 
 class CompiledSegment(TracedSegment):
@@ -218,9 +255,11 @@ class CompiledSegment(TracedSegment):
         donate: bool,
         packs: Sequence[Pack] = (),
         fetched: Sequence[Name | None] = (),
+        fed: Sequence[Pack] = (),
+        beside: bool = False,
     ):
         """Trace and compile for inputs like `values`; the static ones by their value."""
-        super().__init__(segment, constants, values, final, packs, fetched)
+        super().__init__(segment, constants, values, final, packs, fetched, fed, beside)
         arrays = self.like(values)
         donated = tuple(range(self.overwritten)) if donate else ()
         with compiling():
@@ -236,7 +275,30 @@ class CompiledSegment(TracedSegment):
         self.call: Callable[..., Sequence[Any]] = _caller(
             compiled, large, bool(self.random), is_wide(arrays), checked
         )
+        held = sum(isinstance(n, Version) or n in packs for n in self.arguments)
+        self.fed = dict(
+            zip(self.arguments[held:], arrays[held:], strict=False)
+        )  # and what is like it
         self.forget()
+
+    def rooms(self) -> list[Any]:
+        """Memory for what is fed run after run. For each argument that is fed (in order) an array
+        of it, then one of NumPy's for each tensor in it; or a `Room` if it is large. Last such two
+        for the Philox states."""
+        laid = []
+        for name, like in self.fed.items():
+            room = Room(like)
+            if is_large(like):
+                laid.append(room)
+            else:
+                parts = (
+                    name.split(room.memory).values() if isinstance(name, Pack) else [room.memory]
+                )
+                laid += [room.array, *parts]
+        if self.random:
+            room = Room(np.zeros((len(self.random), 6), np.uint32))
+            laid += [room.array, room.memory]
+        return laid
 
     def _checked_before(self, whole: Any, arrays: list[Any]) -> Callable[..., Any] | None:
         """What the checks hang on as a small computation, to be asked before any variable is
@@ -247,7 +309,7 @@ class CompiledSegment(TracedSegment):
         if any(state[i] for i in places if i < len(state)):
             return None
         check = jax.jit(lambda *some: eval_jaxpr(least, whole.consts, *some))
-        compiled = check.lower(*(arrays[i] for i in places)).compile()
+        compiled = function_of(check.lower(*(arrays[i] for i in places)).compile())
         return lambda given: compiled(*(given[i] for i in places))[0]
 
 
@@ -278,7 +340,7 @@ def _size(a: Any) -> int:
 def _caller(
     compiled: Any, large: list[Any], random: bool, wide: bool, checked: Callable[..., Any] | None
 ) -> Callable[..., Sequence[Any]]:
-    call = compiled
+    call = compiled = function_of(compiled)
     if large or checked is not None:
 
         def call(*arrays: Any) -> Any:
@@ -301,10 +363,53 @@ def _caller(
     return call_wide
 
 
+def function_of(compiled: Any) -> Callable[..., Any]:
+    """What JAX compiled as a function, which on a CPU has computed when it returns: then feeds may
+    change, and what was fed be written over."""
+    try:  # what a call of it comes to, a frame of Python less
+        function = compiled._executable.create_cpp_call(compiled._params) or compiled
+    except AttributeError:  # another version of JAX
+        function = compiled
+    if _synchronous or jax.default_backend() != "cpu":
+        return function
+    return lambda *arrays: jax.block_until_ready(function(*arrays))
+
+
 def put(array: Any) -> Any:
     """A copy of an array where XLA computes."""
     with jax.enable_x64(True):
         return jax.device_put(np.array(array))  # what XLA may take as it is, and is not the user's
+
+
+def is_large(like: Any) -> bool:
+    """Whether XLA had better take such a feed as it is than have it copied, if it is aligned."""
+    return _size(like) > _LARGE_FEED
+
+
+class Room:
+    """Memory for what is fed run after run: NumPy writes it, and XLA reads it as it is."""
+
+    __slots__ = ("array", "memory")
+
+    def __init__(self, like: Any):
+        """For arrays of that shape and type."""
+        self.memory = aligned(like.shape, like.dtype)
+        with jax.enable_x64(True):
+            self.array = jax.device_put(self.memory)
+
+    def take(self, value: Any) -> Any:
+        """A large value as XLA is best given it."""
+        if type(value) is not np.ndarray or is_aligned(value):
+            return value
+        self.memory[...] = value
+        return self.array
+
+
+@cache
+def shares_memory() -> bool:
+    """Whether XLA computes where NumPy does, and takes what is aligned as it is."""
+    room = Room(np.zeros(1))
+    return room.array.unsafe_buffer_pointer() == address(room.memory)
 
 
 def gpu_available() -> bool:

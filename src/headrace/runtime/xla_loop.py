@@ -14,7 +14,7 @@ from jax import lax
 from headrace.node import Operation, Tensor
 from headrace.runtime.plan import Name, Segment, Version
 from headrace.runtime.state import Pack
-from headrace.runtime.xla import TracedSegment, compiling, is_wide, like
+from headrace.runtime.xla import TracedSegment, compiling, function_of, is_wide, like
 from headrace.xp import xla as xla_namespace
 
 _MOST_TURNS = 1 << 16
@@ -62,7 +62,7 @@ class CompiledLoop:
         self._step = step = TracedSegment(segment, constants, values, final, packs, fetched)
         self.random, self.drawn = step.random, step.drawn
         self.fetched, self.stacked = list(dict.fromkeys(fetched)), stacked
-        packed = {Version(v, 0) for p in packs for v in p.parts}
+        packed = {n for p in packs for n in p.names}
         lone = [v for v in final if Version(v, 0) not in packed]
         self.state: list[Any] = [*step.written, *(Version(v, 0) for v in lone)]
         self._after: list[Any] = [*step.written, *(final[v] for v in lone)]
@@ -97,6 +97,7 @@ class CompiledLoop:
                 np.int32(0), *inputs
             )
             self._compiled = lowered.compile()
+            self._function = function_of(self._compiled)
             self._large = [jax.device_put(c) for c in step.large.values()]
         self._wide = is_wide(jax.tree.leaves(inputs))
         step.forget()
@@ -105,7 +106,7 @@ class CompiledLoop:
     def call(self, turns: int, *inputs: Any) -> Any:
         """Run so many turns: how many went well, state, what is fetched."""
         with jax.enable_x64(True) if self._wide else nullcontext():
-            done, state, fetched = self._compiled(np.int32(turns), *inputs, self._large)
+            done, state, fetched = self._function(np.int32(turns), *inputs, self._large)
         return turns if done is None else int(np.asarray(done)), state, fetched
 
     def _trace(
@@ -138,7 +139,7 @@ class CompiledLoop:
             args = [env[n] for n in step.arguments]
             made = self._turn(*args, *constants, *([streams] if self.random else ()))
             for pack in step.packs:
-                env.update((Version(v, 0), pack.part(env[pack], v)) for v in pack.parts)
+                env.update(pack.split(env[pack]))
             env.update(zip(step.results, made, strict=False))
             ok = made[-1] if step.checks else np.bool_(True)
             state, new = ([env[n] for n in names] for names in (self._after, self.fetched))

@@ -18,6 +18,12 @@ from jax import lax
 from jax.core import Tracer
 
 traced = True
+_REAL = (np.float32, np.float64)
+# Of products (measured on Zen 5, one core):
+_FEW, _FEW_PRODUCTS = 8, 256  # terms that are better summed one by one; times the shorter side
+_TINY = 1000  # multiplications from which XLA calls a library
+_NARROW = 16  # columns: such a product is fastest of rows by rows
+_SMALL = 1 << 12  # elements that are copied in no time
 _LARGE, _TALL = 1 << 13, 256  # elements, rows from which a transposed copy pays
 
 
@@ -88,28 +94,46 @@ def special(name: str) -> Any:
 
 def product(a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
     """[..., m, k] by [..., k, n]; one to be turned is given as [..., k, m] or [..., n, k]."""
-    if turn_b:
-        b = jnp.swapaxes(b, -1, -2)
-    if not turn_a:
-        return jnp.matmul(a, b)
-    if turn_b or b.shape[-1] == 1 or not _collides(a) or jax.default_backend() != "cpu":
-        return jnp.matmul(jnp.swapaxes(a, -1, -2), b)
-
-    # A barrier makes XLA copy what is turned, and a branch keeps it from fusing what makes `a` into
-    # the copy, which would be slower still.
-    def multiply(a: Any, b: Any) -> Any:
-        return jnp.matmul(lax.optimization_barrier(jnp.swapaxes(a, -1, -2)), b)
-
-    made = jax.eval_shape(multiply, a, b)
-    return lax.cond(_always((a, b)), multiply, lambda *_: jnp.zeros(made.shape, made.dtype), a, b)
+    if jax.default_backend() == "cpu" and a.ndim == b.ndim == 2 and a.dtype in _REAL:
+        return _product_on_cpu(a, b, turn_a, turn_b)
+    return jnp.matmul(*_upright(a, b, turn_a, turn_b))
 
 
-def _collides(a: Any) -> bool:
-    """Whether XLA on a CPU is slow to go down the columns of [..., k, m]: rows that lie whole lines
-    of the cache apart (multiples of 128 elements above all) push each other out of it."""
-    rows, columns = a.shape[-2:]
-    apart = columns % 128 == 0 or (columns % 32 == 0 and rows >= _TALL)
-    return apart and a.size >= _LARGE
+def _upright(a: Any, b: Any, turn_a: bool, turn_b: bool) -> tuple[Any, Any]:
+    return jnp.swapaxes(a, -1, -2) if turn_a else a, jnp.swapaxes(b, -1, -2) if turn_b else b
+
+
+def _product_on_cpu(a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
+    """The product of two matrices, led where XLA on a CPU loses."""
+    x, y = _upright(a, b, turn_a, turn_b)
+    (m, k), (rows, n) = x.shape, y.shape
+    if not turn_a and 0 < k == rows and k <= _FEW and k * min(m, n) <= _FEW_PRODUCTS:
+        return functools.reduce(jnp.add, [x[:, i : i + 1] * y[i : i + 1] for i in range(k)])
+    if not turn_a or turn_b:
+        return x @ y
+    # Its products with the first operand turned are slow, and for what is small a call of any other
+    # is, unless it is tiny and so written out. A barrier makes it copy what is turned first.
+    small = m * k * n >= _TINY
+    if max(m, n) <= _NARROW and (small or min(m, n) == 1):
+        x, b = lax.optimization_barrier((x, b.T))
+        return lax.dot_general(x, b, (((1,), (1,)), ((), ())))
+    if n > 1 and small and x.size <= _SMALL:
+        return lax.optimization_barrier(x) @ y
+    # Rows that lie whole lines of the cache apart push each other out.
+    collide = m % 128 == 0 or (m % 32 == 0 and k >= _TALL)
+    if n == 1 or not collide or x.size < _LARGE:
+        return x @ y
+
+    # What makes `a` must not be fused into the copy, which would be slower still.
+    return apart(lambda a, b: lax.optimization_barrier(a.T) @ b, a, b)
+
+
+def apart(make: Callable[..., Any], *arrays: Any) -> Any:
+    """make(*arrays), an array that is computed once and that XLA on a CPU fuses nothing with."""
+    if jax.default_backend() != "cpu":
+        return make(*arrays)
+    made = jax.eval_shape(make, *arrays)
+    return lax.cond(_always(arrays), make, lambda *_: jnp.zeros(made.shape, made.dtype), *arrays)
 
 
 def hold_back(xs: Sequence[Any]) -> list[Any]:
@@ -140,6 +164,4 @@ def _always(xs: Sequence[Any]) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    value = getattr(jnp, name)
-    globals()[name] = value
-    return value
+    return getattr(jnp, name)  # and not kept in the globals, where `max` would be this module's own
