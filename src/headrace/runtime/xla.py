@@ -106,7 +106,7 @@ def namespace_of(args: Sequence[Any]) -> Any:
     """XLA's namespace if any argument is being traced, else NumPy's: so shapes fold."""
     for a in args:
         if isinstance(a, (Tracer, Turned)):
-            return turned if jax.default_backend() == "cpu" else xla_namespace
+            return turned if xla_namespace.on_cpu() else xla_namespace
     return numpy_namespace
 
 
@@ -370,7 +370,7 @@ def function_of(compiled: Any) -> Callable[..., Any]:
         function = compiled._executable.create_cpp_call(compiled._params) or compiled
     except AttributeError:  # another version of JAX
         function = compiled
-    if _synchronous or jax.default_backend() != "cpu":
+    if _synchronous or not xla_namespace.on_cpu():
         return function
     return lambda *arrays: jax.block_until_ready(function(*arrays))
 

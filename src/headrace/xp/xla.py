@@ -34,6 +34,11 @@ class _Notes(threading.local):
 notes = _Notes()  # the flags of the trace now going on
 
 
+def on_cpu() -> bool:
+    """Whether XLA computes on a CPU, where it is led in some things."""
+    return jax.default_backend() == "cpu"
+
+
 def check(ok: Any, message: Callable[[], str] | str, error: Any = None) -> None:
     """Note that `ok` must hold. If it does not, NumPy runs the segment again and says why."""
     if notes.flags is not None:
@@ -94,7 +99,7 @@ def special(name: str) -> Any:
 
 def product(a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
     """[..., m, k] by [..., k, n]; one to be turned is given as [..., k, m] or [..., n, k]."""
-    if jax.default_backend() == "cpu" and a.ndim == b.ndim == 2 and a.dtype in _REAL:
+    if on_cpu() and a.ndim == b.ndim == 2 and a.dtype in _REAL:
         return _product_on_cpu(a, b, turn_a, turn_b)
     return jnp.matmul(*_upright(a, b, turn_a, turn_b))
 
@@ -130,7 +135,7 @@ def _product_on_cpu(a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
 
 def apart(make: Callable[..., Any], *arrays: Any) -> Any:
     """make(*arrays), an array that is computed once and that XLA on a CPU fuses nothing with."""
-    if jax.default_backend() != "cpu":
+    if not on_cpu():
         return make(*arrays)
     made = jax.eval_shape(make, *arrays)
     return lax.cond(_always(arrays), make, lambda *_: jnp.zeros(made.shape, made.dtype), *arrays)
@@ -141,7 +146,7 @@ def hold_back(xs: Sequence[Any]) -> list[Any]:
 
     XLA on a CPU drops its own barrier before it finds out what is computed twice.
     """
-    if jax.default_backend() != "cpu":
+    if not on_cpu():
         return list(lax.optimization_barrier(tuple(xs)))
     always = _always(xs)
     return [jnp.where(always, x, jnp.zeros((), x.dtype)) for x in xs]
@@ -151,7 +156,7 @@ def after(x: Any, others: Sequence[Any]) -> Any:
     """x, to be had when the others are: what is made of it may then take its memory."""
     others = [getattr(o, "side", o) for o in others]  # of a Turned: what is computed
     others = [o for o in others if isinstance(o, Tracer)]
-    if not others or jax.default_backend() != "cpu":
+    if not others or not on_cpu():
         return x
     return jnp.where(_always(others), x, jnp.zeros((), x.dtype))
 
