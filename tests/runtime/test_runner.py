@@ -138,6 +138,29 @@ def test_small_results_are_the_callers_own():
                 array[...] = 0
 
 
+def test_a_run_is_over_when_it_returns_however_large_its_variables(sess):
+    """XLA would take large ones from NumPy later, and then all that hangs on them."""
+    size, runs = 1 << 21, 12
+    large = [tf.get_variable(f"large{i}", (size,), initializer=tf.ones_initializer()) for i in "ab"]
+    small = [tf.get_variable(f"small{i}", (), initializer=tf.zeros_initializer()) for i in "ab"]
+    x = tf.placeholder(tf.float32, (size,))
+    steps = [v.assign_add(x).op for v in large]
+    loss = tf.reduce_mean(large[0]) + small[0] + small[1]
+    steps += [v.assign_add(loss).op for v in small]
+    sess.run(tf.global_variables_initializer())
+    fed, losses = np.empty(size, np.float32), []
+    for i in range(runs):
+        fed[...] = i
+        losses.append(sess.run([steps, loss], {x: fed})[1])
+        fed[...] = np.nan
+    expected, now, sums = [], 1.0, 0.0
+    for i in range(runs):
+        expected.append(now + 2 * sums)
+        now, sums = now + i, sums + now + 2 * sums
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    assert sess.run(large[1])[0] == now
+
+
 def test_results_that_find_no_room_come_all_the_same(sess):
     v, w = (tf.get_variable(n, (2,), initializer=tf.zeros_initializer()) for n in "vw")
     steps = [v.assign_add(tf.ones(2)), w.assign_add(tf.ones(2))]

@@ -96,7 +96,7 @@ def test_steps_of_every_kind_share_a_pack_with_the_plain_one(sess, unpacked, kin
         sess.run(step, {x: 2.0})
         total += 3
         if i == 3:  # both are compiled by now
-            assert sess._state.packs
+            assert sess._state.pack_of
             unpacked.clear()
     assert not unpacked
     assert values(sess, v, w) == total
@@ -265,9 +265,9 @@ def test_embedding_is_updated_in_place_and_a_bad_index_changes_nothing(sess, sep
         sess.run(step, {ids: [1, 2, 2]})
     (check,) = separate
     assert check is not None
-    address = sess._state.alone[v.op].unsafe_buffer_pointer()
+    address = sess._state.held[v.op].unsafe_buffer_pointer()
     sess.run(step, {ids: [1, 2, 2]})
-    assert sess._state.alone[v.op].unsafe_buffer_pointer() == address
+    assert sess._state.held[v.op].unsafe_buffer_pointer() == address
     before = sess.run(tf.global_variables())
     for _ in range(RUNS):
         with pytest.raises(tf.errors.InvalidArgumentError, match=r"= 5000 is not in \[0, 5000\)"):

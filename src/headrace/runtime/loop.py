@@ -375,10 +375,7 @@ def _run(
         steps = done  # once more, as far as the step that fails a check
     if done:
         for name, array in zip(compiled.state, after, strict=True):
-            if isinstance(name, Pack):
-                state.packs[name] = array
-            else:
-                state.alone[name.variable] = array
+            state.held[_holder(name)] = array
         if compiled.random:
             state.advance(compiled.random, [n * done for n in compiled.drawn])
         arrays = dict(zip(compiled.fetched, fetched, strict=True))

@@ -8,7 +8,7 @@ to do it. For two feeds, variables in a pack and a loss it reads about so:
         [fed0, fed1] = values
         if not (type(fed0) is ndarray and fed0.dtype is float32 and ...): return None
         try:
-            held0 = state.packs[pack]
+            held0 = state.held[pack]
         except KeyError: ...
         [room0, to0, to1] = state.rooms[compiled]
         to0[...] = fed0
@@ -18,7 +18,7 @@ to do it. For two feeds, variables in a pack and a loss it reads about so:
         [got0] = got
         seen0 = views[got0.unsafe_buffer_pointer()]
         fetched = [None, seen0[13]]
-        state.packs[pack] = got0
+        state.held[pack] = got0
         return fetched
 """
 
@@ -152,11 +152,10 @@ class _Writer:
         for n in self._compiled.arguments:
             if n in self._compiled.fed:
                 continue
-            held, is_pack = f"held{len(arguments)}", isinstance(n, Pack)
-            key = self._name(n if is_pack else n.variable)
-            written = not is_pack and n.variable in self._plan.final
+            held, holder = f"held{len(arguments)}", n.variable if isinstance(n, Version) else n
+            key, written = self._name(holder), holder in self._plan.final
             self._add(*["try:"] * (not arguments))
-            self._add(f"    {held} = state.{'packs' if is_pack else 'alone'}[{key}]")
+            self._add(f"    {held} = state.held[{key}]")
             again.append(f"        {held} = state.take({key}, {written})")
             arguments.append(held)
         if arguments:
@@ -234,11 +233,10 @@ class _Writer:
                 continue
             if version not in index:
                 return False
-            name = self._name(variable)
-            if Version(variable, 0) not in compiled.arguments:  # written only: it may be packed
-                self._add(f"if {name} in state.pack_of: state.unpack(state.pack_of[{name}])")
-            self._add(f"state.alone[{name}] = {index[version]}")
-        self._add(*[f"state.packs[{self._name(p)}] = {index[p]}" for p in compiled.written])
+            name, taken = self._name(variable), Version(variable, 0) in compiled.arguments
+            place = f"state.held[{name}] = {{}}" if taken else f"state.set({name}, {{}})"
+            self._add(place.format(index[version]))
+        self._add(*[f"state.held[{self._name(p)}] = {index[p]}" for p in compiled.written])
         if compiled.random:
             random, drawn = self._name(compiled.random), self._name(compiled.drawn)
             self._add(f"state.advance({random}, {drawn})")

@@ -20,7 +20,7 @@ from headrace.node import Operation, where
 from headrace.runtime.execute import execute
 from headrace.runtime.plan import Name, Plan, Segment, Step, Version
 from headrace.runtime.runner import own
-from headrace.runtime.state import MISSING, Pack, State, layouts
+from headrace.runtime.state import MISSING, Pack, State, is_of_xla, layouts
 
 MOST_COMPILED = 64  # computations kept per program and segment
 MOST_COUNTED = 10_000  # signatures of which a session remembers how often they were run
@@ -57,7 +57,7 @@ class Run:
         env = self.env
         for name in names:
             value = env[name]
-            if _is_of_xla(value):
+            if is_of_xla(value):
                 env[name] = np.asarray(value)
 
     def commit(self, written: dict[Operation, Version]) -> None:
@@ -68,16 +68,16 @@ class Run:
         state.replaced_by = threading.get_ident()
         packed: set[Operation] = set()
         for pack in self.packs:
-            state.packs[pack] = env[pack]
+            state.held[pack] = env[pack]
             packed.update(pack.parts)
         for variable, version in written.items():
             if variable in packed:
                 continue
             new = env[version]
-            if new is state.alone.get(variable):
+            if new is state.lone(variable):
                 continue
             # What a kernel gave may be a feed, a constant, or a view of one.
-            if not _is_of_xla(new) and (getrefcount(new) > _OURS_ALONE or not new.flags.owndata):
+            if not is_of_xla(new) and (getrefcount(new) > _OURS_ALONE or not new.flags.owndata):
                 new = np.array(new)
             state.set(variable, new)
         state.advance(self.advances, self.advances.values())
@@ -163,7 +163,7 @@ class Stages:
     def demand(self, state: State) -> None:
         """FailedPreconditionError if a variable that is read has no value."""
         for variable in self._required:
-            if variable not in state.alone and variable not in state.pack_of:
+            if not state.has(variable):
                 raise self._uninitialized(variable)
 
     def _uninitialized(self, variable: Operation) -> errors.FailedPreconditionError:
@@ -350,10 +350,6 @@ def interpret(segment: Segment, run: Run, observe: Observer | None) -> None:
 
     with np.errstate(all="ignore"):
         execute(segment.steps, run.env, run.state.stream, drew=drew, observe=observe)
-
-
-def _is_of_xla(value: Any) -> bool:
-    return hasattr(type(value), "addressable_shards")  # of the value itself it makes them
 
 
 def _starts(names: Iterable[Any]) -> list[Version]:

@@ -66,13 +66,18 @@ class Pack:
 
 
 class State:
-    """Values of variables, alone or packed, and Philox states of random ops."""
+    """Values of variables, alone or packed, and Philox states of random ops.
+
+    A variable's value is in `alone` as NumPy's array, in `held` as XLA's, or in the vector of a
+    pack there. What is in `held` has been computed: a call that takes nothing else computes at
+    once.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # held by a run that reads or writes state
         self.replaced_by: int | None = None  # the thread in which values now change hands
         self.alone: dict[Operation, Any] = {}
-        self.packs: dict[Pack, Any] = {}
+        self.held: dict[Operation | Pack, Any] = {}
         self.pack_of: dict[Operation, Pack] = {}
         self.streams: dict[Operation, np.ndarray] = {}  # uint32[6]: Philox key and counter
         # How often each signature of a program or segment was run, the latest last. What no route
@@ -98,46 +103,72 @@ class State:
         """How often a signature was run."""
         return self.runs.get(owner, {}).get(key, 0)
 
+    def has(self, variable: Operation) -> bool:
+        """Whether a variable has a value."""
+        return variable in self.held or variable in self.pack_of or variable in self.alone
+
+    def lone(self, variable: Operation) -> Any:
+        """The value of a variable as it is stored; `MISSING` if it has none, or is packed."""
+        return self.held[variable] if variable in self.held else self.alone.get(variable, MISSING)
+
     def get(self, variable: Operation) -> Any:
         """The value of a variable; `MISSING` if it has none yet."""
-        value = self.alone.get(variable, MISSING)
-        if value is MISSING:
-            pack = self.pack_of.get(variable)
-            if pack is not None:
-                return np.array(pack.part(np.asarray(self.packs[pack]), variable))
-        return value
+        pack = self.pack_of.get(variable)
+        if pack is None:
+            return self.lone(variable)
+        return np.array(pack.part(np.asarray(self.held[pack]), variable))
 
     def set(self, variable: Operation, value: Any) -> None:
         """Give a variable a value."""
         if variable in self.pack_of:
             self.unpack(self.pack_of[variable])
-        self.alone[variable] = value
+        here, there = (self.held, self.alone) if is_of_xla(value) else (self.alone, self.held)
+        here[variable] = value
+        there.pop(variable, None)
 
     def unpack(self, pack: Pack) -> None:
         """Let the variables of a pack stand alone again."""
-        vector = np.asarray(self.packs.pop(pack))
+        vector = np.asarray(self.held.pop(pack))
         for variable in pack.parts:
             self.alone[variable] = np.array(pack.part(vector, variable))
             del self.pack_of[variable]
 
-    def vector(self, pack: Pack) -> Any:
-        """The vector of a pack, made of its variables if it is not there yet.
+    def take(self, key: Pack | Operation, written: bool = False) -> Any:
+        """XLA's array of a pack or of a variable; one that is to be written comes to stand alone.
 
-        KeyError if one has no value, TypeError if one has taken another shape.
+        KeyError if there is no value, TypeError if a packed variable has taken another shape.
         """
-        found = self.packs.get(pack)
-        if found is not None:
+        from headrace.runtime.xla import put
+
+        if key in self.held:
+            return self.held[key]
+        if isinstance(key, Pack):
+            found = self.held[key] = put(self._pack(key))
             return found
-        values = [np.asarray(self.alone[v]) for v in pack.parts]
+        pack = self.pack_of.get(key)
+        if pack is not None and not written:
+            return put(self.get(key))
+        if pack is not None:
+            self.unpack(pack)
+        found = self.held[key] = put(self.alone[key])
+        del self.alone[key]
+        return found
+
+    def _pack(self, pack: Pack) -> Any:
+        """A vector of the values of the pack's variables, which are in it from now on."""
+        values = [self.lone(v) for v in pack.parts]
+        if any(v is MISSING for v in values):
+            raise KeyError(pack)
+        values = [np.asarray(v) for v in values]
         for value, (_, shape) in zip(values, pack.parts.values(), strict=True):
             if value.shape != shape or value.dtype != pack.dtype:
                 raise TypeError("A packed variable has taken another shape.")
-        made = pack.join(values, (), np)
+        vector = pack.join(values, (), np)
         for variable in pack.parts:
-            del self.alone[variable]
+            self.alone.pop(variable, None)
+            self.held.pop(variable, None)
             self.pack_of[variable] = pack
-        self.packs[pack] = made
-        return made
+        return vector
 
     def keep_rooms(self, compiled: Any, rooms: list[Any]) -> list[Any]:
         """Keep memory for feeds, for further runs of what is compiled."""
@@ -145,20 +176,6 @@ class State:
             self.rooms.clear()
         self.rooms[compiled] = rooms
         return rooms
-
-    def take(self, key: Pack | Operation, written: bool = False) -> Any:
-        """The array of a pack or of a variable; one that is to be written comes to stand alone.
-
-        KeyError if there is no value, TypeError if a packed variable has taken another shape.
-        """
-        if isinstance(key, Pack):
-            return self.vector(key)
-        if written and key in self.pack_of:
-            self.unpack(self.pack_of[key])
-        value = self.get(key)
-        if value is MISSING:
-            raise KeyError(key)
-        return value
 
     @contextmanager
     def unlocked(self) -> Iterator[None]:
@@ -207,6 +224,11 @@ class State:
         """Move the streams of random ops on."""
         for op, n in zip(ops, blocks, strict=True):
             self.streams[op] = philox.advance(self.stream(op), n)
+
+
+def is_of_xla(value: Any) -> bool:
+    """Whether an array is XLA's."""
+    return hasattr(type(value), "addressable_shards")  # of the value itself it makes them
 
 
 LIVE: WeakSet[State] = WeakSet()

@@ -127,10 +127,10 @@ class TracedSegment:
         packs: Sequence[Pack] = (),
         fetched: Sequence[Name | None] = (),
         fed: Sequence[Pack] = (),
-        beside: bool = False,
+        hot: bool = False,
     ):
         """For inputs like `values`; the static ones by their value. `packs` are of variables, `fed`
-        of feeds; with `beside`, small results are given in the room of a pack that is written.
+        of feeds. `hot`, for the hot path: small results are given in a pack that is written.
         """
         self.static = {n: np.asarray(values[n]) for n in segment.static}
         in_pack = {n for p in (*packs, *fed) for n in p.names}
@@ -162,7 +162,7 @@ class TracedSegment:
         ]
         self.results: list[Any] = [*renewed, *(n for n in outputs if n not in renewed)]
         self.beside: dict[Name, tuple[Pack, slice, tuple[int, ...]]] = {}  # known when traced
-        self._movable = [n for n in outputs if n not in renewed and n in fetched] if beside else []
+        self._movable = [n for n in outputs if n not in renewed and n in fetched] if hot else []
         self.random = [s.op for s in segment.steps if s.op.definition.random]
         self.drawn: list[int] = [0] * len(self.random)  # blocks a run takes; known when traced
         self.checks = False
@@ -256,10 +256,10 @@ class CompiledSegment(TracedSegment):
         packs: Sequence[Pack] = (),
         fetched: Sequence[Name | None] = (),
         fed: Sequence[Pack] = (),
-        beside: bool = False,
+        hot: bool = False,
     ):
         """Trace and compile for inputs like `values`; the static ones by their value."""
-        super().__init__(segment, constants, values, final, packs, fetched, fed, beside)
+        super().__init__(segment, constants, values, final, packs, fetched, fed, hot)
         arrays = self.like(values)
         donated = tuple(range(self.overwritten)) if donate else ()
         with compiling():
@@ -271,9 +271,10 @@ class CompiledSegment(TracedSegment):
                 if checked is None:
                     traced = jax.jit(self.trace).trace(*arrays)
             compiled = traced.lower().compile()
-            large = [jax.device_put(c) for c in self.large.values()]
+            large = [jax.device_put(c).block_until_ready() for c in self.large.values()]
+        function = function_of(compiled, hot)
         self.call: Callable[..., Sequence[Any]] = _caller(
-            compiled, large, bool(self.random), is_wide(arrays), checked
+            function, large, bool(self.random), is_wide(arrays), checked
         )
         held = sum(isinstance(n, Version) or n in packs for n in self.arguments)
         self.fed = dict(
@@ -338,9 +339,10 @@ def _size(a: Any) -> int:
 
 
 def _caller(
-    compiled: Any, large: list[Any], random: bool, wide: bool, checked: Callable[..., Any] | None
-) -> Callable[..., Sequence[Any]]:
-    call = compiled = function_of(compiled)
+    function: Callable[..., Any], large: list[Any], random: bool, wide: bool,
+    checked: Callable[..., Any] | None,
+) -> Callable[..., Sequence[Any]]:  # fmt: skip
+    call = function
     if large or checked is not None:
 
         def call(*arrays: Any) -> Any:
@@ -351,7 +353,7 @@ def _caller(
                 ok = checked(arrays)
                 if not np.asarray(ok):
                     return [ok]
-            return compiled(*arrays)
+            return function(*arrays)
 
     if not wide:
         return call
@@ -363,22 +365,23 @@ def _caller(
     return call_wide
 
 
-def function_of(compiled: Any) -> Callable[..., Any]:
+def function_of(compiled: Any, ready: bool = False) -> Callable[..., Any]:
     """What JAX compiled as a function, which on a CPU has computed when it returns: then feeds may
-    change, and what was fed be written over."""
+    change, and variables be written over. If what it takes is always `ready`, XLA does so itself.
+    """
     try:  # what a call of it comes to, a frame of Python less
         function = compiled._executable.create_cpp_call(compiled._params) or compiled
     except AttributeError:  # another version of JAX
         function = compiled
-    if _synchronous or not xla_namespace.on_cpu():
+    if (ready and _synchronous) or not xla_namespace.on_cpu():
         return function
     return lambda *arrays: jax.block_until_ready(function(*arrays))
 
 
 def put(array: Any) -> Any:
-    """A copy of an array where XLA computes."""
+    """A copy of an array where XLA computes, done when it is returned."""
     with jax.enable_x64(True):
-        return jax.device_put(np.array(array))  # what XLA may take as it is, and is not the user's
+        return jax.numpy.array(array, copy=True).block_until_ready()  # device_put may share it
 
 
 def is_large(like: Any) -> bool:
@@ -395,11 +398,13 @@ class Room:
         """For arrays of that shape and type."""
         self.memory = aligned(like.shape, like.dtype)
         with jax.enable_x64(True):
-            self.array = jax.device_put(self.memory)
+            self.array = jax.device_put(self.memory).block_until_ready()
 
     def take(self, value: Any) -> Any:
         """A large value as XLA is best given it."""
-        if type(value) is not np.ndarray or is_aligned(value):
+        if type(value) is not np.ndarray:
+            return value.block_until_ready()
+        if is_aligned(value):
             return value
         self.memory[...] = value
         return self.array
