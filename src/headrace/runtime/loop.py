@@ -19,8 +19,7 @@ import numpy as np
 from headrace.node import Tensor, where
 from headrace.runtime.interrupts import held_back
 from headrace.runtime.memory import aligned
-from headrace.runtime.plan import Version
-from headrace.runtime.state import Pack, State
+from headrace.runtime.state import State, holder_of
 
 Arrays = dict[Tensor, Any]
 Callback = Callable[[int, Any], Any]
@@ -363,9 +362,9 @@ def _run(
         streams = np.stack([state.stream(op) for op in compiled.random])
     while True:
         try:
-            before = [state.take(_holder(n), written=True) for n in compiled.state]
+            before = [state.take(holder_of(n), written=True) for n in compiled.state]
             fed = feeds.same
-            same = [fed[n] if n in fed else state.take(_holder(n)) for n in compiled.same]
+            same = [fed[n] if n in fed else state.take(holder_of(n)) for n in compiled.same]
             state.replaced_by = threading.get_ident()
             done, after, fetched = compiled.call(steps, before, same, each, rows, index, streams)
         except (KeyError, TypeError):
@@ -375,7 +374,7 @@ def _run(
         steps = done  # once more, as far as the step that fails a check
     if done:
         for name, array in zip(compiled.state, after, strict=True):
-            state.held[_holder(name)] = array
+            state.held[holder_of(name)] = array
         if compiled.random:
             state.advance(compiled.random, [n * done for n in compiled.drawn])
         arrays = dict(zip(compiled.fetched, fetched, strict=True))
@@ -385,11 +384,6 @@ def _run(
         else:
             kept.add([None if a is None else np.array(a)[()] for a in taken])
     return done
-
-
-def _holder(name: Pack | Version) -> Any:
-    """What holds the array in the session: the pack, or the variable."""
-    return name if isinstance(name, Pack) else name.variable
 
 
 def _kept(array: Any) -> Any:

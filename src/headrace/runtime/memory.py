@@ -1,10 +1,17 @@
-"""Memory that NumPy and XLA share on a CPU: what is aligned, XLA takes as it is."""
+"""Memory that NumPy and XLA share on a CPU, and the allocator that both have it from.
+
+What is aligned, XLA takes as it is. It allocates its scratch memory anew at every call, so on Linux
+with glibc the allocator is asked to keep what is freed; HEADRACE_MALLOC=system turns that off.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import math
+import os
+import sys
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,3 +53,35 @@ class Views(dict[int, np.ndarray]):
 def address(array: np.ndarray) -> int:
     """Where the array begins."""
     return array.__array_interface__["data"][0]
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep what is freed: to map those pages again costs more than the arithmetic of a
+    middling network. And to go without fastbins, which each larger allocation has to empty: a step
+    of a small model is many allocations. It acts on the whole process."""
+    library = _glibc()
+    if library is not None:
+        largest_fast, trim_threshold, mmap_max, arena_max = 1, -1, -4, -8  # <malloc.h>
+        library.mallopt(mmap_max, 0)
+        library.mallopt(trim_threshold, 2**31 - 1)
+        library.mallopt(arena_max, 1)
+        library.mallopt(largest_fast, 0)
+
+
+def give_back() -> None:
+    """Give the system the pages of what was kept so far."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+@cache
+def _glibc() -> Any:
+    """The C library, if it is glibc and its allocator may be told what to do."""
+    if sys.platform != "linux" or os.environ.get("HEADRACE_MALLOC") == "system":
+        return None
+    try:
+        library = ctypes.CDLL("libc.so.6")
+        return library if library.mallopt and library.malloc_trim else None
+    except (OSError, AttributeError):
+        return None

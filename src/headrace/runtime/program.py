@@ -72,7 +72,7 @@ class Program:
             env = self._inputs(state, values)
             if env is None:
                 return self.stages.run(state, values)
-            made = self._make_fast(env, signature)
+            made = self._make_fast(state, env, signature)
         if made is None:
             made = self._remember(signature, self.stages.run)
         return made(state, values)
@@ -109,13 +109,15 @@ class Program:
 
     # -- the fast way ----------------------------------------------------------------------------
 
-    def _make_fast(self, env: dict[Any, Any], signature: Any) -> Runner | None:
+    def _make_fast(self, state: State, env: dict[Any, Any], signature: Any) -> Runner | None:
         with self._lock:
             made = self.fast.get(signature)
             if made is not None:  # another thread's
                 return made
             begun = self._begun.pop(signature, None)
             compiled = self._compile(env, self._packs(env)) if begun is None else begun.result()
+            env.clear()
+            compiled.take_over(state)
             made = make_runner(self, compiled, signature)
             return None if made is None else self._remember(signature, *made)
 

@@ -33,7 +33,7 @@ import numpy as np
 from headrace.node import Tensor
 from headrace.runtime.memory import Views
 from headrace.runtime.plan import Version
-from headrace.runtime.state import Pack, State
+from headrace.runtime.state import Pack, State, holder_of
 
 Runner = Callable[[State, list[Any]], list[Any]]
 Quick = Callable[[State, Iterable[Any]], list[Any] | None]
@@ -152,7 +152,7 @@ class _Writer:
         for n in self._compiled.arguments:
             if n in self._compiled.fed:
                 continue
-            held, holder = f"held{len(arguments)}", n.variable if isinstance(n, Version) else n
+            held, holder = f"held{len(arguments)}", holder_of(n)
             key, written = self._name(holder), holder in self._plan.final
             self._add(*["try:"] * (not arguments))
             self._add(f"    {held} = state.held[{key}]")
@@ -253,4 +253,5 @@ def own(value: Any) -> Any:
     array = np.asarray(value)
     if array.ndim == 0:
         return array[()]
-    return array.copy() if array is value or not array.flags.owndata else array
+    flags = array.flags  # JAX keeps the copy of what lies on a GPU, and lets nobody write it
+    return array if array is not value and flags.owndata and flags.writeable else array.copy()

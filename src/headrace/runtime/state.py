@@ -226,6 +226,11 @@ class State:
             self.streams[op] = philox.advance(self.stream(op), n)
 
 
+def holder_of(name: Pack | Version) -> Pack | Operation:
+    """What holds the array of a name at the start of a run: the pack, or the variable."""
+    return name.variable if isinstance(name, Version) else name
+
+
 def is_of_xla(value: Any) -> bool:
     """Whether an array is XLA's."""
     return hasattr(type(value), "addressable_shards")  # of the value itself it makes them

@@ -6,13 +6,11 @@ enabled around our own calls alone.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from typing import Any
 
@@ -22,12 +20,13 @@ from jax._src import xla_bridge
 from jax.core import Tracer, eval_jaxpr
 from jax.interpreters.partial_eval import dce_jaxpr
 
+from headrace.config.experimental import tensor_float_32_execution_enabled
 from headrace.node import Operation
 from headrace.runtime.execute import execute
 from headrace.runtime.in_place import Order
-from headrace.runtime.memory import address, aligned, is_aligned
+from headrace.runtime.memory import address, aligned, give_back, is_aligned, keep_freed_memory
 from headrace.runtime.plan import Name, Segment, Version
-from headrace.runtime.state import Pack
+from headrace.runtime.state import Pack, State, holder_of
 from headrace.xp import numpy as numpy_namespace
 from headrace.xp import turned
 from headrace.xp import xla as xla_namespace
@@ -37,27 +36,8 @@ _CACHE_SIZE = 1 << 30  # bytes on disk; what was not used for longest goes first
 _WORTH_KEEPING = 0.1  # seconds of compiling
 _WORTH_DONATING = 1 << 18  # bytes of variables: then a copy costs more than to check beforehand
 _LARGE_FEED = 1 << 16  # bytes
+_MUCH = 1 << 26  # bytes of arguments: such a computation needs the memory for itself
 LARGE_CONSTANT = 1 << 16  # bytes; a larger one is an argument and not part of the computation
-
-
-def _keep_freed_memory() -> None:
-    """Ask glibc to keep what XLA frees: it allocates its scratch memory anew at every call.
-
-    Mapping those pages again costs more than the arithmetic of a middling network. And without
-    fastbins, which each larger allocation has to empty: a small step is many allocations. It acts
-    on the whole process; HEADRACE_MALLOC=system turns it off.
-    """
-    if sys.platform != "linux" or os.environ.get("HEADRACE_MALLOC") == "system":
-        return
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another C library
-        return
-    largest_fast, trim_threshold, mmap_max, arena_max = 1, -1, -4, -8  # <malloc.h>
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(arena_max, 1)
-    mallopt(largest_fast, 0)
 
 
 def _keep_compiled() -> None:
@@ -94,7 +74,7 @@ def _start() -> bool:
     it is called, and not after: a session waits for its results anyway."""
     in_time = not _is_started()
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    _keep_freed_memory()
+    keep_freed_memory()
     _keep_compiled()
     return in_time
 
@@ -262,6 +242,17 @@ class CompiledSegment(TracedSegment):
         super().__init__(segment, constants, values, final, packs, fetched, fed, hot)
         arrays = self.like(values)
         donated = tuple(range(self.overwritten)) if donate else ()
+        self.call = for_each_setting(lambda: self._compile(arrays, donated, hot))
+        held = sum(isinstance(n, Version) or n in packs for n in self.arguments)
+        fed = zip(self.arguments[held:], arrays[held:], strict=False)
+        self.fed: dict[Any, Any] = dict(fed)  # arguments that are fed, and what is like them
+        self._takes_much = sum(map(_size, arrays)) > _MUCH
+        if xla_namespace.on_cpu():
+            self.forget()
+
+    def _compile(
+        self, arrays: list[Any], donated: tuple[int, ...], hot: bool
+    ) -> Callable[..., Sequence[Any]]:
         with compiling():
             traced = jax.jit(self.trace, donate_argnums=donated).trace(*arrays)
             checked: Callable[..., Any] | None = None
@@ -273,14 +264,18 @@ class CompiledSegment(TracedSegment):
             compiled = traced.lower().compile()
             large = [jax.device_put(c).block_until_ready() for c in self.large.values()]
         function = function_of(compiled, hot)
-        self.call: Callable[..., Sequence[Any]] = _caller(
-            function, large, bool(self.random), is_wide(arrays), checked
-        )
-        held = sum(isinstance(n, Version) or n in packs for n in self.arguments)
-        self.fed = dict(
-            zip(self.arguments[held:], arrays[held:], strict=False)
-        )  # and what is like it
-        self.forget()
+        return _caller(function, large, bool(self.random), is_wide(arrays), checked)
+
+    def take_over(self, state: State) -> None:
+        """Take large variables from NumPy, one by one; the memory is given back before scratch
+        memory is needed, and so is what compiling has left."""
+        if not self._takes_much:
+            return
+        with suppress(KeyError, TypeError):  # it does not fit: a run will find out
+            for i, n in enumerate(self.arguments):
+                if n not in self.fed:
+                    state.take(holder_of(n), i < self.overwritten)
+        give_back()
 
     def rooms(self) -> list[Any]:
         """Memory for what is fed run after run. For each argument that is fed (in order) an array
@@ -317,9 +312,28 @@ class CompiledSegment(TracedSegment):
 @contextmanager
 def compiling() -> Iterator[None]:
     """JAX as it is to trace and compile for us, inside."""
-    with jax.enable_x64(True), warnings.catch_warnings():
+    exact = not (tensor_float_32_execution_enabled() or xla_namespace.on_cpu())
+    products = jax.default_matmul_precision("highest") if exact else nullcontext()
+    with jax.enable_x64(True), products, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
         yield
+
+
+def for_each_setting(make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """The function that `make` compiles; on a GPU one for each setting of TensorFloat-32, compiled
+    when it is first called with that."""
+    setting, first = tensor_float_32_execution_enabled(), make()
+    if xla_namespace.on_cpu():
+        return first
+    made = {setting: first}
+
+    def call(*arrays: Any) -> Any:
+        setting = tensor_float_32_execution_enabled()
+        if setting not in made:
+            made[setting] = make()
+        return made[setting](*arrays)
+
+    return call
 
 
 def is_wide(arrays: Iterable[Any]) -> bool:
@@ -366,14 +380,13 @@ def _caller(
 
 
 def function_of(compiled: Any, ready: bool = False) -> Callable[..., Any]:
-    """What JAX compiled as a function, which on a CPU has computed when it returns: then feeds may
-    change, and variables be written over. If what it takes is always `ready`, XLA does so itself.
-    """
+    """What JAX compiled as a function, which has computed when it returns: then feeds may change, and
+    variables be written over. If what it takes is always `ready`, XLA on a CPU does so itself."""
     try:  # what a call of it comes to, a frame of Python less
         function = compiled._executable.create_cpp_call(compiled._params) or compiled
     except AttributeError:  # another version of JAX
         function = compiled
-    if (ready and _synchronous) or not xla_namespace.on_cpu():
+    if ready and _synchronous and xla_namespace.on_cpu():
         return function
     return lambda *arrays: jax.block_until_ready(function(*arrays))
 

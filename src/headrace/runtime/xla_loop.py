@@ -14,7 +14,14 @@ from jax import lax
 from headrace.node import Operation, Tensor
 from headrace.runtime.plan import Name, Segment, Version
 from headrace.runtime.state import Pack
-from headrace.runtime.xla import TracedSegment, compiling, function_of, is_wide, like
+from headrace.runtime.xla import (
+    TracedSegment,
+    compiling,
+    for_each_setting,
+    function_of,
+    is_wide,
+    like,
+)
 from headrace.xp import xla as xla_namespace
 
 _MOST_TURNS = 1 << 16
@@ -88,20 +95,24 @@ class CompiledLoop:
                 before,
                 [like(n, values) for n in self.same],
                 [jax.ShapeDtypeStruct((self.length, *shape), dtype) for shape, dtype in fed],
-                [rows[n] for n in self.rows],
+                [like(n, rows) for n in self.rows],
                 jax.ShapeDtypeStruct((self.length, *index), np.int32) if self.rows else None,
                 jax.ShapeDtypeStruct((len(step.random), 6), np.uint32) if step.random else None,
                 list(step.large.values()),
             )
-            lowered = jax.jit(self._trace, donate_argnums=() if step.checks else 1).lower(
-                np.int32(0), *inputs
-            )
-            self._compiled = lowered.compile()
-            self._function = function_of(self._compiled)
             self._large = [jax.device_put(c) for c in step.large.values()]
         self._wide = is_wide(jax.tree.leaves(inputs))
-        step.forget()
-        del self._turn
+        self._function = for_each_setting(lambda: self._compile(inputs))
+        if xla_namespace.on_cpu():
+            step.forget()
+            del self._turn
+
+    def _compile(self, inputs: Any) -> Any:
+        donated = () if self.checks else 1
+        with compiling():
+            lowered = jax.jit(self._trace, donate_argnums=donated).lower(np.int32(0), *inputs)
+            self._compiled = lowered.compile()
+        return function_of(self._compiled)
 
     def call(self, turns: int, *inputs: Any) -> Any:
         """Run so many turns: how many went well, state, what is fetched."""
@@ -131,7 +142,10 @@ class CompiledLoop:
 
         def turn(carry: Any) -> Any:
             i, _, state, streams, new, outs = carry
-            given = lax.cond(i < turns, fed, none, i)  # always; nothing fuses into a branch
+            if xla_namespace.on_cpu():
+                given = lax.cond(i < turns, fed, none, i)  # always; nothing fuses into a branch
+            else:  # where to choose a branch is to wait for the device
+                given = lax.optimization_barrier(fed(i))
             outs = put(outs, new, i - 1)
             i, fixed = lax.optimization_barrier((i, same))
             env = dict(zip(self.state, state, strict=True))

@@ -155,10 +155,11 @@ def hold_back(xs: Sequence[Any]) -> list[Any]:
 def after(x: Any, others: Sequence[Any]) -> Any:
     """x, to be had when the others are: what is made of it may then take its memory."""
     others = [getattr(o, "side", o) for o in others]  # of a Turned: what is computed
-    others = [o for o in others if isinstance(o, Tracer)]
+    others = [o[(0,) * o.ndim] for o in others if isinstance(o, Tracer) and o.size]
     if not others or not on_cpu():
         return x
-    return jnp.where(_always(others), x, jnp.zeros((), x.dtype))
+    there = apart(lambda *firsts: _always(firsts), *others)  # by itself, or it would keep them
+    return jnp.where(there, x, jnp.zeros((), x.dtype))
 
 
 def _always(xs: Sequence[Any]) -> Any:
