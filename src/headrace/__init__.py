@@ -7,7 +7,7 @@ from importlib import import_module as _import_module
 from typing import Any as _Any
 
 from headrace import (  # isort: skip
-    debugging, dtypes, errors, initializers, linalg, logging, losses, math, nest, nn,
+    config, debugging, dtypes, errors, initializers, linalg, logging, losses, math, nest, nn,
     protos as _protos, random, summary, train,
 )
 from headrace.custom_gradients import custom_gradient, recompute_grad

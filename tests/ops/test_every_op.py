@@ -26,6 +26,7 @@ from headrace.dtypes import DType, as_dtype
 from headrace.graph import Graph
 from headrace.node import Operation, Tensor
 from headrace.opdef import NOT_DIFFERENTIABLE, REGISTRY, OpDef
+from headrace.runtime import blocks
 from headrace.runtime.plan import _caller, _flat_positions
 from headrace.xp import numpy as numpy_namespace
 from headrace.xp import xla as xla_namespace
@@ -306,32 +307,60 @@ def _on_its_side(x: Any) -> Any:
     return Turned(x.T) if x.ndim == 2 and x.dtype.kind == "f" else x
 
 
+def _to_be_traced(use: Use, turn: Callable[[Any], Any] = lambda x: x) -> tuple[Any, list[Any]]:
+    """A case's kernel as a function of a random state and operands, and these."""
+    op, values, _ = forward(use)
+    static = _flat_positions(op, use.definition.static)
+
+    def function(state: Any, *traced: Any) -> list[Any]:
+        left = map(turn, traced)
+        operands = [v if i in static else next(left) for i, v in enumerate(values)]
+        return [plain(r) for r in run_kernel(op, operands, state, namespace_of)]
+
+    return function, [random_state(use), *(v for i, v in enumerate(values) if i not in static)]
+
+
 def _run_by_xla(
     uses: Sequence[Use], turn: Callable[[Any], Any]
 ) -> tuple[list[list[np.ndarray]], bool]:
-    ready = []
-    for use in uses:
-        op, values, _ = forward(use)
-        static = _flat_positions(op, use.definition.static)
-        traced = [v for i, v in enumerate(values) if i not in static]
-        ready.append((op, values, static, [random_state(use), *traced]))
+    ready = [_to_be_traced(use, turn) for use in uses]
 
     def trace(*given: Any) -> Any:
-        results = []
-        for (op, values, static, _), (state, *traced) in zip(ready, given, strict=True):
-            left = map(turn, traced)
-            operands = [v if i in static else next(left) for i, v in enumerate(values)]
-            results.append([plain(r) for r in run_kernel(op, operands, state, namespace_of)])
+        results = [function(*args) for (function, _), args in zip(ready, given, strict=True)]
         return results, xla_namespace.notes.flags
 
     notes = xla_namespace.notes
     outer, notes.flags = notes.flags, []
     try:
         with jax.enable_x64(True):
-            results, flags = jax.jit(trace)(*[r[-1] for r in ready])
+            results, flags = jax.jit(trace)(*[args for _, args in ready])
             return [[np.asarray(r) for r in rs] for rs in results], all(map(bool, flags))
     finally:
         notes.flags = outer
+
+
+@cache
+def in_blocks(name: str) -> list[tuple[Use, int, list[np.ndarray]]]:
+    """XLA's results for those cases of an op that can be computed in blocks of so many rows."""
+    found = []
+    with jax.enable_x64(True):
+        for use in USES:
+            if use.name != name or not is_traceable(use):
+                continue
+            function, args = _to_be_traced(use)
+            with xla_namespace.plainly():
+                closed = jax.make_jaxpr(function)(*args)
+            for rows in {n for a in args[1:] for n in np.shape(a) if n > 1}:
+                blocked = blocks.in_blocks(closed, {rows})
+                if blocked is not None:
+                    found.append((use, rows, blocked, args))
+        results = jax.jit(
+            lambda args: [f(*a) for (_, _, f, _), a in zip(found, args, strict=True)]
+        )([args for *_, args in found])
+    return [
+        (use, rows, [np.asarray(r) for r in rs])
+        for (use, rows, *_), rs in zip(found, results, strict=True)
+    ]
 
 
 @cache
@@ -390,6 +419,27 @@ def test_matrices_that_lie_on_their_side_make_no_difference(use):
         b = np.asarray(b)
         assert a.dtype == b.dtype
         assert_close(a, b, exact=use.definition.random and b.dtype != np.float64)
+
+
+_SURELY_IN_BLOCKS = {
+    *("Add", "BiasAdd", "BiasAddGrad", "Cast", "Concat", "ConcatV2", "Equal", "Log", "MatMul"),
+    *("Max", "Mean", "Mul", "Neg", "OneHot", "Pack", "Relu", "ReluGrad", "Reshape", "Select"),
+    *("Sigmoid", "SigmoidGrad", "Softmax", "SoftmaxCrossEntropyWithLogits", "Square", "Sub", "Sum"),
+    *("SparseSoftmaxCrossEntropyWithLogits", "Tanh", "TanhGrad", "Tile", "Transpose", "GatherV2"),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in OPS if CASES.get(name)])
+def test_rows_in_blocks_make_no_difference(name, monkeypatch):
+    monkeypatch.setattr(blocks, "_WORTH", 0)
+    monkeypatch.setattr(blocks._Parts, "block_size", lambda self: self.rows // 2 + self.rows % 2)
+    cases = in_blocks(name)
+    assert cases or name not in _SURELY_IN_BLOCKS
+    for use, _, found in cases:
+        for a, b in zip(found, forward(use)[2], strict=True):
+            b = np.asarray(b)
+            assert a.dtype == b.dtype
+            assert_close(a, b, exact=use.definition.random and b.dtype != np.float64)
 
 
 @each_use([use for use in USES if use.case.oracle])

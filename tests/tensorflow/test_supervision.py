@@ -82,7 +82,9 @@ def test_a_scaffold_takes_what_the_collections_have(assert_alike):
 
 
 @pytest.mark.parametrize("build", BUILDS)
-def test_a_supervisor_makes_the_same_nodes(assert_alike, build):
+def test_a_supervisor_makes_the_same_nodes(assert_alike, build, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # for TensorFlow writes an event file though no folder is named
+
     def program(tf):
         build(tf)
         since = len(tf.get_default_graph().get_operations())

@@ -22,6 +22,7 @@ from jax.interpreters.partial_eval import dce_jaxpr
 
 from headrace.config.experimental import tensor_float_32_execution_enabled
 from headrace.node import Operation
+from headrace.runtime.blocks import MANY, in_blocks
 from headrace.runtime.execute import execute
 from headrace.runtime.in_place import Order
 from headrace.runtime.memory import address, aligned, give_back, is_aligned, keep_freed_memory
@@ -163,6 +164,25 @@ class TracedSegment:
 
     def trace(self, *arrays: Any) -> list[Any]:
         """The results, to be called by XLA with tracers."""
+        rows = self._rows(arrays) if xla_namespace.on_cpu() else ()
+        if rows:
+            with xla_namespace.plainly():
+                closed = jax.make_jaxpr(self._trace)(*arrays)
+            function = in_blocks(closed, rows)
+            if function is not None:
+                return function(*arrays)
+        return self._trace(*arrays)
+
+    def _rows(self, arrays: Sequence[Any]) -> set[int]:
+        """How many rows there may be: sizes of large feeds and constants, and of no variable."""
+        held = [n in self.packs or isinstance(n, Version) for n in self.arguments]
+        state, fed = arrays[: sum(held)], arrays[sum(held) :]
+        many = {n for a in (*fed, *self._constants.values()) for n in np.shape(a) if n >= MANY}
+        return many - {n for a in state for n in a.shape} - {
+            n for p in self.packs for _, shape in p.parts.values() for n in shape
+        }  # fmt: skip
+
+    def _trace(self, *arrays: Any) -> list[Any]:
         env: dict[Any, Any] = dict(self._constants)
         env.update(self.static)
         for name, array in zip([*self.arguments, *self.large], arrays, strict=False):
@@ -244,8 +264,8 @@ class CompiledSegment(TracedSegment):
         donated = tuple(range(self.overwritten)) if donate else ()
         self.call = for_each_setting(lambda: self._compile(arrays, donated, hot))
         held = sum(isinstance(n, Version) or n in packs for n in self.arguments)
-        fed = zip(self.arguments[held:], arrays[held:], strict=False)
-        self.fed: dict[Any, Any] = dict(fed)  # arguments that are fed, and what is like them
+        given = zip(self.arguments[held:], arrays[held:], strict=False)
+        self.fed: dict[Any, Any] = dict(given)  # arguments that are fed, and what is like them
         self._takes_much = sum(map(_size, arrays)) > _MUCH
         if xla_namespace.on_cpu():
             self.forget()
@@ -380,8 +400,9 @@ def _caller(
 
 
 def function_of(compiled: Any, ready: bool = False) -> Callable[..., Any]:
-    """What JAX compiled as a function, which has computed when it returns: then feeds may change, and
-    variables be written over. If what it takes is always `ready`, XLA on a CPU does so itself."""
+    """What JAX compiled as a function, which has computed when it returns: then feeds may change,
+    and variables be written over. If what it takes is always `ready`, XLA on a CPU does so itself.
+    """
     try:  # what a call of it comes to, a frame of Python less
         function = compiled._executable.create_cpp_call(compiled._params) or compiled
     except AttributeError:  # another version of JAX

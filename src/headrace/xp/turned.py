@@ -16,7 +16,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from headrace.xp import xla
 
@@ -81,10 +80,10 @@ def product(a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
     """[..., m, k] by [..., k, n]; one to be turned is given as [..., k, m] or [..., n, k]."""
     sideways = Turned in (type(a), type(b))
     if sideways and turn_a and not turn_b and a.ndim == b.ndim == 2:  # Xᵀ dZ
-        return lax.dot_general(_side(a), _side(b), (((1,), (1,)), ((), ())))
+        return xla.product(_side(a), _side(b), False, True)
     if turn_a or type(b) is Turned or not _stays_narrow(a, b):
         return xla.product(plain(a), plain(b), turn_a, turn_b)
-    made = lax.dot_general(b, _side(a), (((1 if turn_b else 0,), (0,)), ((), ())))
+    made = xla.product(b, _side(a), not turn_b, False)
     return Turned(made) if made.shape[0] > 1 else made.reshape(-1, 1)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -28,10 +29,21 @@ _LARGE, _TALL = 1 << 13, 256  # elements, rows from which a transposed copy pays
 
 
 class _Notes(threading.local):
-    flags: list[Any] | None = None
+    flags: list[Any] | None = None  # of `check`
+    plain = False  # whether XLA is not led: what is traced is still to be put into other form
 
 
-notes = _Notes()  # the flags of the trace now going on
+notes = _Notes()  # on the trace now going on
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Lead XLA in nothing, inside: what is traced is still to be put into another form."""
+    notes.plain = True
+    try:
+        yield
+    finally:
+        notes.plain = False
 
 
 def on_cpu() -> bool:
@@ -100,6 +112,8 @@ def special(name: str) -> Any:
 def product(a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
     """[..., m, k] by [..., k, n]; one to be turned is given as [..., k, m] or [..., n, k]."""
     if on_cpu() and a.ndim == b.ndim == 2 and a.dtype in _REAL:
+        if notes.plain:
+            return lax.dot_general(a, b, (((1 - turn_a,), (0 + turn_b,)), ((), ())))
         return _product_on_cpu(a, b, turn_a, turn_b)
     return jnp.matmul(*_upright(a, b, turn_a, turn_b))
 
@@ -112,7 +126,7 @@ def _product_on_cpu(a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
     """The product of two matrices, led where XLA on a CPU loses."""
     x, y = _upright(a, b, turn_a, turn_b)
     (m, k), (rows, n) = x.shape, y.shape
-    if not turn_a and 0 < k == rows and k <= _FEW and k * min(m, n) <= _FEW_PRODUCTS:
+    if 0 < k == rows and k <= _FEW and k * min(m, n) <= _FEW_PRODUCTS:
         return functools.reduce(jnp.add, [x[:, i : i + 1] * y[i : i + 1] for i in range(k)])
     if not turn_a or turn_b:
         return x @ y
@@ -135,7 +149,7 @@ def _product_on_cpu(a: Any, b: Any, turn_a: bool, turn_b: bool) -> Any:
 
 def apart(make: Callable[..., Any], *arrays: Any) -> Any:
     """make(*arrays), an array that is computed once and that XLA on a CPU fuses nothing with."""
-    if not on_cpu():
+    if not on_cpu() or notes.plain:
         return make(*arrays)
     made = jax.eval_shape(make, *arrays)
     return lax.cond(_always(arrays), make, lambda *_: jnp.zeros(made.shape, made.dtype), *arrays)
@@ -146,6 +160,8 @@ def hold_back(xs: Sequence[Any]) -> list[Any]:
 
     XLA on a CPU drops its own barrier before it finds out what is computed twice.
     """
+    if notes.plain:
+        return list(xs)
     if not on_cpu():
         return list(lax.optimization_barrier(tuple(xs)))
     always = _always(xs)
@@ -154,11 +170,13 @@ def hold_back(xs: Sequence[Any]) -> list[Any]:
 
 def after(x: Any, others: Sequence[Any]) -> Any:
     """x, to be had when the others are: what is made of it may then take its memory."""
-    others = [getattr(o, "side", o) for o in others]  # of a Turned: what is computed
-    others = [o[(0,) * o.ndim] for o in others if isinstance(o, Tracer) and o.size]
-    if not others or not on_cpu():
+    if notes.plain or not on_cpu():
         return x
-    there = apart(lambda *firsts: _always(firsts), *others)  # by itself, or it would keep them
+    others = [getattr(o, "side", o) for o in others]  # of a Turned: what is computed
+    firsts = [o[(0,) * o.ndim] for o in others if isinstance(o, Tracer) and o.size]
+    if not firsts:
+        return x
+    there = apart(lambda *firsts: _always(firsts), *firsts)  # by itself, or it would keep them
     return jnp.where(there, x, jnp.zeros((), x.dtype))
 
 
