@@ -3,11 +3,11 @@
 
 PYTHON ?= python3
 
-.PHONY: help run test lint oracle bench clean
+.PHONY: help run test lint oracle bench bench-gpu clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/ready ## Train a network on handwritten digits; pictures in runs/digits
 	.venv/bin/python examples/digits_mlp.py $(ARGS)
@@ -27,15 +27,19 @@ oracle: .venv-oracle/ready ## Compare with real TensorFlow
 bench: .venv-bench/ready ## Measure against the other frameworks, ten minutes; writes docs/benchmarks.md
 	.venv-bench/bin/python benchmarks/run.py $(or $(ARGS),--cores 1 2)
 
+bench-gpu: .venv-bench-gpu/ready ## The same on an NVIDIA GPU, eight minutes; sections of their own
+	.venv-bench-gpu/bin/python benchmarks/run.py --device gpu $(ARGS)
+
 clean: ## Remove all that these targets made
-	rm -rf .venv .venv-oracle .venv-bench runs .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oracle .venv-bench .venv-bench-gpu runs .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # An environment is made anew from its extras whenever they may have changed.
 .venv/ready: EXTRAS = dev
 .venv-oracle/ready: EXTRAS = oracle
 .venv-bench/ready: EXTRAS = bench
-.venv/ready .venv-oracle/ready .venv-bench/ready: pyproject.toml
+.venv-bench-gpu/ready: EXTRAS = bench-gpu
+.venv/ready .venv-oracle/ready .venv-bench/ready .venv-bench-gpu/ready: pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]'
 	touch $@

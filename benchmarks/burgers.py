@@ -12,6 +12,7 @@ import numpy as np
 from mlp_jax import adam
 from mlp_tensorflow import limited
 from mlp_torch import perceptron
+from precision import AGREE, set_jax, set_tensorflow, set_torch
 
 WIDTHS = (2, *[20] * 8, 1)
 VISCOSITY = 0.01 / np.pi
@@ -25,10 +26,18 @@ class Case:
     optimizer: str  # "adam", or "L-BFGS": an evaluation as SciPy asks for it, and a step downhill
     points: int = 10_000
     boundary: int = 100
+    steps: int = 50  # how many a program takes in a call, if it takes many
+    precision: str = ""  # of products on a GPU (`precision.py`)
 
     def __str__(self):
         """Show what is computed."""
-        return "Adam step" if self.optimizer == "adam" else "loss and gradients for L-BFGS"
+        text = "Adam step" if self.optimizer == "adam" else "loss and gradients for L-BFGS"
+        return text if self.points == Case.points else f"{text}, {self.points:,} points"
+
+    @property
+    def agree(self):
+        """How far, relatively, the losses of programs may lie apart."""
+        return AGREE
 
     @property
     def rate(self):
@@ -72,8 +81,9 @@ def descent(case, params, evaluate):
     return step
 
 
-def session_program(tf, case, cores):
-    """In a session; `tf` is TensorFlow's compat.v1 or headrace."""
+def session_program(tf, case, cores, loop=False):
+    """In a session; `tf` is TensorFlow's compat.v1 or headrace. `loop`: many steps in a call."""
+    set_tensorflow(tf, case.precision)
     weights, points, boundary = problem(case)
     with tf.Graph().as_default() as graph:
         layers = [(tf.Variable(w), tf.Variable(b)) for w, b in weights]
@@ -101,6 +111,9 @@ def session_program(tf, case, cores):
     session = tf.Session(graph=graph, config=limited(tf, cores))
     session.run(init)
     feeds = dict(zip((x, t, x0, t0, u0), (*points, *boundary), strict=True))
+    if loop:
+        call = session.make_loop([train, loss], feeds)
+        return lambda: call(case.steps)[1]
     if case.optimizer == "adam":
         return lambda: session.run([train, loss], feeds)[1]
     arrays = [p for layer in weights for p in layer]
@@ -114,11 +127,11 @@ def session_program(tf, case, cores):
     return descent(case, arrays, evaluate)
 
 
-def headrace(case, cores):
+def headrace(case, cores, loop=False):
     """`session_program` in headrace."""
     import headrace as tf
 
-    return session_program(tf, case, cores)
+    return session_program(tf, case, cores, loop)
 
 
 def tensorflow(case, cores):
@@ -129,11 +142,16 @@ def tensorflow(case, cores):
     return session_program(tf, case, cores)
 
 
-def jax(case, cores, forward=False):
-    """In JAX: `vmap` of derivatives of u at one point, or `forward` derivatives of the batch."""
+def jax(case, cores, forward=False, many=False):
+    """In JAX: `vmap` of derivatives of u at one point, or `forward` derivatives of the batch.
+
+    `many`: by a `lax.scan` over the steps, the data lying on the device.
+    """
     import jax
     import jax.numpy as jnp
     from jax.flatten_util import ravel_pytree
+
+    set_jax(case.precision)
 
     def u_of(params, x, t):
         h = jnp.stack([x, t], -1)
@@ -178,6 +196,8 @@ def jax(case, cores, forward=False):
 
         return descent(case, [flat], evaluate)
     train, state = adam(loss_of, params, case.rate, EPSILON)
+    if many:
+        return scanned(train, state, case.steps, *map(jax.device_put, (points, boundary)))
     call = jax.jit(train, donate_argnums=0)
 
     def step():
@@ -188,20 +208,37 @@ def jax(case, cores, forward=False):
     return step
 
 
+def scanned(train, state, steps, *data):
+    """Give `step()`: so many steps by one donated `jax.jit` of a `lax.scan`, their losses."""
+    import jax
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def loop(state, *data):
+        return jax.lax.scan(lambda state, _: train(state, *data), state, length=steps)
+
+    def step():
+        nonlocal state
+        state, losses = loop(state, *data)
+        return np.asarray(losses)
+
+    return step
+
+
 def torch(case, cores):
     """In PyTorch: `torch.autograd.grad` with `create_graph`, then `backward`."""
     import torch
     from torch import nn
 
     torch.set_num_threads(cores)
+    device = set_torch(case.precision)
     weights, points, boundary = problem(case)
-    model = perceptron(weights, nn.Tanh)
+    model = perceptron(weights, nn.Tanh).to(device)
     params = list(model.parameters())
     optimizer = torch.optim.Adam(params, case.rate, (BETA1, BETA2), EPSILON)
 
     def backward():
-        x, t = (torch.from_numpy(a).requires_grad_() for a in points)
-        x0, t0, u0 = map(torch.from_numpy, boundary)
+        x, t = (torch.from_numpy(a).to(device).requires_grad_() for a in points)
+        x0, t0, u0 = (torch.from_numpy(a).to(device) for a in boundary)
         u = model(torch.cat([x, t], 1))
         u_x, u_t = torch.autograd.grad(u.sum(), [x, t], create_graph=True)
         (u_xx,) = torch.autograd.grad(u_x.sum(), x, create_graph=True)
@@ -217,10 +254,10 @@ def torch(case, cores):
         return loss.item()
 
     def evaluate(vector):
-        nn.utils.vector_to_parameters(torch.from_numpy(vector), params)
+        nn.utils.vector_to_parameters(torch.from_numpy(vector).to(device), params)
         loss = backward()
-        return loss.item(), torch.cat([p.grad.reshape(-1) for p in params]).numpy()
+        return loss.item(), torch.cat([p.grad.reshape(-1) for p in params]).cpu().numpy()
 
     if case.optimizer == "adam":
         return adam
-    return descent(case, [p.detach().numpy() for p in params], evaluate)
+    return descent(case, [p.detach().cpu().numpy() for p in params], evaluate)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from precision import WORDS, agreement
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-10
 
@@ -23,11 +24,18 @@ class Case:
     optimizer: str  # "gradient descent" or "adam"
     examples: int = 0  # rows of the data, shuffled by epoch; 0: the same batch at every step
     steps: int = 50  # how many a program takes in a call, if it takes many
+    precision: str = ""  # of products on a GPU (`precision.py`)
 
     def __str__(self):
         """Show what computes the same."""
         text = f"{'-'.join(map(str, self.layers))}, batch {self.batch}"
-        return f"{text}, of {self.examples:,} shuffled" if self.examples else text
+        text = f"{text}, of {self.examples:,} shuffled" if self.examples else text
+        return f"{text}, {WORDS[self.precision]}" if self.precision else text
+
+    @property
+    def agree(self):
+        """How far, relatively, the losses of programs may lie apart."""
+        return agreement(self.precision, len(self.layers) - 1)
 
     @property
     def rate(self):

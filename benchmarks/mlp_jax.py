@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 from mlp import BETA1, BETA2, EPSILON, batches, orders, problem
+from precision import set_jax
 
 
 def adam(loss_of, params, rate, epsilon=EPSILON):
@@ -31,10 +32,17 @@ def training(case, weights):
     import jax
     import jax.numpy as jnp
 
+    set_jax(case.precision)
+
+    def product(h, w):
+        if case.precision != "bfloat16":
+            return h @ w
+        return (h.astype(jnp.bfloat16) @ w.astype(jnp.bfloat16)).astype(jnp.float32)
+
     def loss_of(params, x, y):
         h = x
         for w, b in params:
-            z = h @ w + b
+            z = product(h, w) + b
             h = jax.nn.relu(z)
         if case.layers[-1] == 1:
             return jnp.mean(jax.nn.softplus(z) - z * y)
@@ -48,8 +56,11 @@ def training(case, weights):
     return adam(loss_of, params, case.rate) if case.optimizer == "adam" else (descend, params)
 
 
-def jax(case, cores, fetch: Callable = float):
-    """JAX's ordinary idiom: one donated `jax.jit` call a step, then the loss as a float."""
+def jax(case, cores, fetch: Callable = float, ahead=False):
+    """JAX's ordinary idiom: one donated `jax.jit` call a step, then the loss as a float.
+
+    With `ahead` the next batch is on its way to the device while the step is computed.
+    """
     import jax
 
     weights, inputs, labels = problem(case)
@@ -61,7 +72,17 @@ def jax(case, cores, fetch: Callable = float):
         state, loss = call(state, *next(stream))
         return fetch(loss)
 
-    return step
+    if not ahead:
+        return step
+    fed = jax.device_put(next(stream))
+
+    def step_ahead():
+        nonlocal state, fed
+        state, loss = call(state, *fed)
+        fed = jax.device_put(next(stream))
+        return fetch(loss)
+
+    return step_ahead
 
 
 def scan(case, cores):

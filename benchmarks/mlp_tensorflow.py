@@ -2,15 +2,22 @@
 
 import numpy as np
 from mlp import BETA1, BETA2, EPSILON, batches, orders, problem
+from precision import set_tensorflow
 
 
 def graph_of(tf, case, weights):
     """Build a TensorFlow-1 program: (x, y, train, loss, init)."""
+
+    def product(h, w):
+        if case.precision != "bfloat16":
+            return tf.matmul(h, w)
+        return tf.cast(tf.matmul(tf.cast(h, tf.bfloat16), tf.cast(w, tf.bfloat16)), tf.float32)
+
     x = tf.placeholder(tf.float32, [None, case.layers[0]], name="x")
     y = tf.placeholder(tf.float32, [None, case.layers[-1]], name="y")
     h = x
     for i, (w, b) in enumerate(weights):
-        z = tf.matmul(h, tf.Variable(w, name=f"w{i}")) + tf.Variable(b, name=f"b{i}")
+        z = product(h, tf.Variable(w, name=f"w{i}")) + tf.Variable(b, name=f"b{i}")
         h = tf.nn.relu(z)
     if case.layers[-1] == 1:
         losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=z)
@@ -30,7 +37,12 @@ def limited(tf, cores):
 
 
 def session_program(tf, case, cores, way):
-    """Run the graph; `tf` is TensorFlow's compat.v1 or headrace, `way` run, callable or loop."""
+    """Run the graph; `tf` is TensorFlow's compat.v1 or headrace.
+
+    `way` is run, callable or loop; or ahead, in headrace: each batch is on its way to the device
+    while the step before is computed.
+    """
+    set_tensorflow(tf, case.precision)
     weights, inputs, labels = problem(case)
     with tf.Graph().as_default() as graph:
         x, y, train, loss, init = graph_of(tf, case, weights)
@@ -48,10 +60,28 @@ def session_program(tf, case, cores, way):
     if way == "callable":
         run = session.make_callable(fetches, feed_list=[x, y])
         return lambda: run(*next(stream))[1]
+    if way == "ahead":
+        return fed_ahead(
+            lambda fed: session.run(fetches, dict(zip((x, y), fed, strict=True))), stream
+        )
 
     def step():
         inputs, labels = next(stream)
         return session.run(fetches, {x: inputs, y: labels})[1]
+
+    return step
+
+
+def fed_ahead(run, stream):
+    """Give `step()`: the loss of a run with one batch, while JAX carries the next to the device."""
+    import jax
+
+    ahead = jax.device_put(next(stream))
+
+    def step():
+        nonlocal ahead
+        now, ahead = ahead, jax.device_put(next(stream))
+        return run(now)[1]
 
     return step
 

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from precision import set_jax, set_torch
 
 SUMS, REPEATS = 12, 100  # more independent sums than an FMA's latency times the FMAs of a cycle
 PRODUCTS = ("jax", "tensorflow", "torch", "numpy")  # whose matrix products to try
@@ -81,8 +82,8 @@ def fma(cores, turns=4_000_000):
     return best
 
 
-def product(name, n=2048):
-    """How framework `name` multiplies two float32 matrices [n, n]: a call does it once."""
+def product(name, n=2048, precision=""):
+    """How framework `name` multiplies two matrices [n, n], of float32: a call does it once."""
     a = np.random.default_rng(0).standard_normal((n, n)).astype(np.float32)
     if name == "tensorflow":
         import tensorflow.compat.v1 as tf
@@ -96,13 +97,23 @@ def product(name, n=2048):
     if name == "jax":
         import jax
 
+        set_jax(precision)
         x, multiply = jax.device_put(a), jax.jit(lambda x: x @ x)
+        x = x.astype("bfloat16") if precision == "bfloat16" else x
         return lambda: multiply(x).block_until_ready()
     if name == "torch":
         import torch
 
-        x = torch.from_numpy(a)
-        return lambda: x @ x
+        device = set_torch(precision)
+        x = torch.from_numpy(a).to(device)
+        x = x.to(torch.bfloat16) if precision == "bfloat16" else x
+
+        def multiply():
+            x @ x
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+
+        return multiply
     return lambda: a @ a
 
 

@@ -8,11 +8,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+from precision import on_gpu
+
 HERE = Path(__file__).parent
 THREADS = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC",
 )  # fmt: skip
+
+CPU = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+GPU = {  # JAX is to find one or to fail, and to leave the others memory
+    "JAX_PLATFORMS": "cuda,cpu",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
 
 
 class ChildError(Exception):
@@ -27,23 +35,26 @@ def cpus(cores):
     return ours[-cores:]
 
 
-def spawn(arguments, python, cores, log, bufsize=-1) -> subprocess.Popen[bytes]:
-    """Start a Python process on `cores` cores, on the CPU backend, its stderr in `log`."""
-    environment = dict(
+def environment(cores):
+    """The environment of a child on `cores` cores, and on the CPU or on a GPU."""
+    return dict(
         os.environ,
         HEADRACE_CACHE="off",  # every start compiles, as the rivals' do
         **dict.fromkeys(THREADS, str(cores)),
-        CUDA_VISIBLE_DEVICES="-1",
-        JAX_PLATFORMS="cpu",
+        **(GPU if on_gpu() else CPU),
         KERAS_BACKEND="tensorflow",
         TF_CPP_MIN_LOG_LEVEL="2",
     )
+
+
+def spawn(arguments, python, cores, log, bufsize=-1) -> subprocess.Popen[bytes]:
+    """Start a Python process on `cores` cores, its stderr in `log`."""
     here = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus(cores))  # which the child inherits
     try:
         return subprocess.Popen(
             [python or sys.executable, *map(str, arguments)],
-            env=environment,
+            env=environment(cores),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -86,7 +97,7 @@ class Worker:
 
     def __init__(self, problem, name, python=None, cores=1, script="worker.py"):
         """Start it for a problem and a program of `programs.py`."""
-        self.name = name
+        self.name, self.problem = name, problem
         self.log = tempfile.TemporaryFile()  # noqa: SIM115  (as long-lived as the child)
         self.child = spawn(
             [HERE / script, problem, name, cores], python, cores, self.log, bufsize=0

@@ -81,4 +81,39 @@ PINN = {
     "torch": Program("PyTorch, autograd", "torch", burgers.torch),
 }
 
-PROBLEMS = {"mlp": (mlp.Case, MLP), "pinn": (burgers.Case, PINN)}
+# On a GPU: the idiom that feeds each step when it is due, and the one that sends it ahead.
+MLP_GPU = {
+    "headrace": MLP["headrace"],
+    "headrace-ahead": Program(
+        "headrace, Session.run, fed by jax.device_put ahead", "headrace",
+        _with(mlp_tensorflow.headrace, way="ahead"),
+    ),
+    "jax": MLP["jax"],
+    "jax-ahead": Program(
+        "JAX, jax.jit, fed by jax.device_put ahead", "jax", _with(mlp_jax.jax, ahead=True)
+    ),
+    "torch": MLP["torch"],
+    "torch-ahead": Program(
+        "PyTorch, eager, fed ahead", "torch", _with(mlp_torch.torch, ahead=True)
+    ),
+    "torch-compiled": MLP["torch-compiled"],
+    "headrace-loop": MLP["headrace-loop"],
+    "jax-scan": MLP["jax-scan"],
+}  # fmt: skip
+
+PINN_GPU = {
+    **{name: PINN[name] for name in ("headrace", "jax", "jax-jvp", "torch")},
+    "headrace-loop": Program(
+        "headrace, make_loop", "headrace", _with(burgers.headrace, loop=True), many=True
+    ),
+    "jax-scan": Program(
+        "JAX, jvp of jvp, lax.scan", "jax", _with(burgers.jax, forward=True, many=True), many=True
+    ),
+}
+
+PROBLEMS = {
+    "mlp": (mlp.Case, MLP),
+    "pinn": (burgers.Case, PINN),
+    "mlp on a GPU": (mlp.Case, MLP_GPU),
+    "pinn on a GPU": (burgers.Case, PINN_GPU),
+}

@@ -15,6 +15,9 @@ is the median of the turns. All start from the same weights and see the same bat
 timed whose losses are not those of the others to 1e-4. `benchmarks/` holds the programs; `make
 bench` writes this page, and each table is replaced in place by the command beneath it.
 
+The sections on a GPU are written by `make bench-gpu`, or where JAX for CUDA and PyTorch are there
+already by `python benchmarks/run.py --device gpu`; `benchmarks/gpu.py` says what they measure.
+
 ![How many times headrace's time others take for a step, by program and size](images/benchmarks.png)
 """
 
@@ -83,7 +86,10 @@ def write(path, name, title, body):
     found = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
     if found.search(page):
         page = found.sub(lambda _: section, page)
-    else:
-        page = page.rstrip("\n") + f"\n\n{section}\n"
+    else:  # behind the others, and before what was written by hand
+        others, end, words = page.rpartition("<!-- end ")
+        last, _, words = words.partition("\n")
+        parts = [f"{others}{end}{last}" if end else page, section, words if end else ""]
+        page = "\n\n".join(part.strip("\n") for part in parts if part.strip()) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page)

@@ -5,14 +5,17 @@ import random
 import statistics
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from precision import AGREE
 from process import ChildError, Worker
 from programs import PROBLEMS
 from report import ratio, seconds, table
 
-AGREE, CHECKED = 1e-4, 5  # relative difference allowed between losses, over how many steps
+CHECKED = 5  # steps whose losses are compared
+MOVED = 30 * AGREE  # which they have to change the loss by, relatively
 BLOCK = 0.02  # seconds; a turn is as many calls as take this long, an epoch, or one call
 FEWEST = 3  # turns of a case, however long they take
 
@@ -21,29 +24,36 @@ class DisagreementError(Exception):
     """The frameworks do not compute the same: nothing to time."""
 
 
-def check(losses):
-    """Check {framework: losses of the first steps}; give the largest relative difference."""
+def check(losses, agree=AGREE):
+    """Check {framework: losses of the first steps}; give the largest relative difference.
+
+    Where they need not be equal enough to tell training from none, each has to fall as others do.
+    """
     spread = 0.0
     for step, values in enumerate(zip(*losses.values(), strict=True), 1):
         middle = statistics.median(values)
         worst = max(abs(v - middle) if math.isfinite(v) else math.inf for v in values)
         spread = max(spread, worst / abs(middle))
-        if not spread <= AGREE:
+        if not spread <= agree:
             said = ", ".join(f"{n} {v:.7g}" for n, v in zip(losses, values, strict=True))
             raise DisagreementError(f"losses differ at step {step}: {said}")
     first, last = (statistics.median(v[i] for v in losses.values()) for i in (0, -1))
-    if abs(last - first) < 30 * AGREE * abs(first):
+    if abs(last - first) < MOVED * abs(first):
         raise DisagreementError(f"{CHECKED} steps move the loss only from {first} to {last}")
+    for name, values in losses.items():
+        ratio = (values[-1] - values[0]) / (last - first)
+        if agree > AGREE and not 0.5 < ratio < 2:
+            raise DisagreementError(f"{name} moves the loss {ratio:.2g} times as far as others")
     return spread
 
 
-def astray(losses):
+def astray(losses, agree=AGREE):
     """Name those whose losses are not the median's."""
     middle = [statistics.median(values) for values in zip(*losses.values(), strict=True)]
     return [
         name
         for name, values in losses.items()
-        if not all(abs(v - m) <= AGREE * abs(m) for v, m in zip(values, middle, strict=True))
+        if not all(abs(v - m) <= agree * abs(m) for v, m in zip(values, middle, strict=True))
     ]
 
 
@@ -54,9 +64,11 @@ def workers_of(problem, names, settings):
     workers, versions, notes = {}, {}, []
     started = [Worker(problem, name, settings.python(name), settings.cores) for name in names]
     try:
-        for worker in started:
+        with ThreadPoolExecutor(max(len(started), 1) if settings.abreast else 1) as pool:
+            hellos = [(worker, pool.submit(worker.ask, "hello")) for worker in started]
+        for worker, hello in hellos:
             try:
-                version = worker.ask("hello")["version"]
+                version = hello.result()["version"]
             except ChildError as e:
                 notes.append(str(e))
                 continue
@@ -110,24 +122,39 @@ class Times:
         return min(timed, key=lambda name: statistics.median(self.turns[name]), default=None)
 
 
-def prepared(workers, case, times):
-    """Have all build a case; name those whose losses agree. What fails goes into `times`."""
+def prepared(workers, case, times, abreast=False):
+    """Have all build a case; name those whose losses agree. What fails goes into `times`.
+
+    One after the other; if `abreast`, PyTorch's programs and the others side by side: two of XLA's
+    would disturb each other when it times kernels to choose from.
+    """
     losses, spent = {}, {}
-    for name, worker in workers.items():
-        if not worker.alive():
-            continue  # said when it died
+    patience = 120 if abreast else 300  # seconds
+
+    def prepare(worker):
         start = time.perf_counter()
         try:
-            losses[name] = worker.ask("prepare", case=asdict(case), steps=CHECKED)["losses"]
+            answer = worker.ask("prepare", patience, case=asdict(case), steps=CHECKED)
+            losses[worker.name] = answer["losses"]
         except ChildError as e:
-            times.fail(name, e)
-        spent[name] = time.perf_counter() - start
-    wrong = astray(losses)
+            times.fail(worker.name, e)
+        spent[worker.name] = time.perf_counter() - start
+
+    lines = {}
+    for worker in workers.values():
+        if worker.alive():  # else it was said when it died
+            module = PROBLEMS[worker.problem][1][worker.name].module
+            lines.setdefault(abreast and module == "torch", []).append(worker)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(list, map(prepare, line)) for line in lines.values()]:
+            done.result()
+    losses = {name: losses[name] for name in workers if name in losses}
+    wrong = astray(losses, case.agree)
     if len(wrong) < len(losses) / 2:
         for name in wrong:
             times.fail(name, f"{name} is not timed, its losses are astray: {losses.pop(name)}")
     try:
-        spread = check(losses) if losses else 0
+        spread = check(losses, case.agree) if losses else 0
     except DisagreementError as e:
         times.fail("", f"not timed: {e}")
         return []
@@ -141,7 +168,7 @@ def measure(workers, case, settings, least=1):
     """Time a case: all prepare it, their losses are compared, and they take turns."""
     times = Times()
     plan, total = {}, 0.0  # calls in a turn and calls before it that do not count; seconds of all
-    for name in prepared(workers, case, times):
+    for name in prepared(workers, case, times, settings.abreast):
         try:
             calls, spent = calibrate(workers[name], least)
         except ChildError as e:

@@ -33,6 +33,17 @@ class Bench:
         module = importlib.import_module(self.program.module)
         return {"version": str(getattr(module, "__version__", "of no version"))}
 
+    def device(self):
+        """Say what the framework computes on: the name of a GPU, or "cpu"."""
+        if self.program.module == "torch":
+            import torch
+
+            cuda = torch.cuda.is_available()
+            return {"device": torch.cuda.get_device_name() if cuda else "cpu"}
+        import jax
+
+        return {"device": jax.devices()[0].device_kind}
+
     def prepare(self, case, steps):
         """Build the program of a case anew; give the losses of its first steps."""
         self.drop()
@@ -57,9 +68,9 @@ class Bench:
             "loss": float(np.ravel(losses)[-1]),
         }
 
-    def peak(self, repeats=12, n=2048):
-        """The best rate of float32 products [n, n] by [n, n], in FLOP/s."""
-        multiply = product(self.name, n)
+    def peak(self, repeats=12, n=2048, precision=""):
+        """The best rate of products [n, n] by [n, n], in FLOP/s."""
+        multiply = product(self.name, n, precision)
         multiply()
         seconds = []
         for _ in range(repeats):

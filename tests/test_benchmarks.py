@@ -1,10 +1,12 @@
 """The benchmarks themselves: that programs agree, that what is wrong is seen, that a page comes."""
 
-import importlib
+import importlib.util
 import json
+import math
+import os
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +155,145 @@ def test_what_fails_is_left_out_and_said(bench):
     assert turns.complaints({case: times}) == ["2-1, batch 4, adam: jax is at fault"]
     assert times.speedup("numpy", "headrace") == 2.0
     assert times.speedup("torch", "headrace") is None
+
+
+# -- on a GPU --------------------------------------------------------------------------------------
+
+
+def run_py(*words, **options):
+    return subprocess.run(
+        [sys.executable, BENCHMARKS / "run.py", *words], capture_output=True, text=True, **options
+    )
+
+
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(f"jax_cuda{n}_plugin") for n in (12, 13)),
+    reason="JAX may find a GPU here",
+)
+def test_a_gpu_that_is_not_there_is_missed_at_once(tmp_path):
+    page = tmp_path / "page.md"
+    done = run_py("--device", "gpu", "--output", page)
+    assert done.returncode == 1
+    assert done.stderr.startswith("--device gpu: JAX finds no GPU here that it can use: its plugin")
+    assert "With --dry-run the suites are tried" in done.stderr
+    assert not page.exists()
+
+
+def test_words_about_gpus_are_checked():
+    for words, complaint in (
+        (["--dry-run"], "--dry-run goes with --device gpu"),
+        (["--device", "gpu", "memory"], "unknown: memory"),
+        (["--device", "gpu", "--frameworks", "jax,keras"], "unknown: keras"),
+        (["--frameworks", "jax,torch-ahead"], "unknown: torch-ahead"),
+    ):
+        done = run_py(*words)
+        assert done.returncode == 2
+        assert complaint in done.stderr
+
+
+@pytest.mark.slow
+def test_dry_run_of_a_suite_for_gpus(tmp_path):
+    words = ["loop", "--device", "gpu", "--dry-run", "--seconds", "0"]
+    words += ["--frameworks", "headrace,headrace-loop,jax,jax-scan"]
+    done = run_py(*words, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = tmp_path / "headrace-dry-run" / "benchmarks.md"
+    text, kept = page.read_text(), json.loads(page.with_suffix(".json").read_text())
+    assert "## Loops on a GPU, losses fetched: a dry run on a CPU, and no result\n" in text
+    assert "| 6-2-2-2, batch 4, of 40 shuffled, TF32 |" in text
+    assert "Percent: of the best matrix product [64, 64], float32" in text
+    programs = {"headrace", "headrace-loop", "jax", "jax-scan"}
+    assert [set(entry["seconds"]) for entry in kept["loop, GPU"]] == [programs] * 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["headrace-dry-run"]
+
+
+def test_loops_of_the_physics_agree(bench, workers):
+    case = bench("burgers").Case("adam", points=50, boundary=10, steps=4, precision="float32")
+    losses = {
+        name: worker.ask("prepare", case=asdict(case), steps=8)["losses"]
+        for name, worker in workers("pinn on a GPU", "headrace-loop", "jax-scan", "jax-jvp").items()
+    }
+    assert bench("turns").check(losses) < case.agree
+
+
+def test_products_have_the_precision_that_is_asked_for(bench, workers):
+    """Of float32 and TensorFloat-32 a CPU makes the same."""
+    mlp, turns = bench("mlp"), bench("turns")
+    started = workers("mlp on a GPU", "headrace", "headrace-loop", "jax", "jax-ahead")
+    found = {}
+    for precision in ("float32", "tf32", "bfloat16"):
+        case = mlp.Case((20, 30, 30, 5), 64, "adam", steps=5, precision=precision)
+        losses = {
+            name: worker.ask("prepare", case=asdict(case), steps=5)["losses"]
+            for name, worker in started.items()
+        }
+        assert turns.check(losses, 1e-3 if precision == "bfloat16" else 1e-5) < case.agree
+        found[precision] = np.array(list(losses.values()))
+    np.testing.assert_allclose(found["tf32"], found["float32"], rtol=1e-5)
+    assert (np.abs(found["bfloat16"] - found["float32"]).max(1) > 1e-5).all()
+    np.testing.assert_allclose(found["bfloat16"], found["float32"], rtol=1e-2)
+
+
+def test_short_factors_let_losses_differ_and_not_stand_still(bench):
+    turns, mlp = bench("turns"), bench("mlp")
+    case = mlp.Case((8, 8, 8, 8), 4, "adam", precision="tf32")
+    assert case.agree == 3 * 2**-10
+    assert mlp.Case((8, 8), 4, "adam", precision="float32").agree == turns.AGREE
+    falling, near = [3.0, 2.98, 2.97], [3.005, 2.985, 2.975]
+    assert turns.check({"a": falling, "b": near}, case.agree) < case.agree
+    with pytest.raises(turns.DisagreementError, match="differ at step 1"):
+        turns.check({"a": falling, "b": near})
+    still = [3.0, 2.995, 2.99]
+    assert turns.astray({"a": falling, "b": falling, "c": still}, 0.01) == []
+    with pytest.raises(turns.DisagreementError, match=r"c moves the loss 0\.33 times as far"):
+        turns.check({"a": falling, "b": falling, "c": still}, 0.01)
+
+
+def test_cases_of_a_dry_run_stay_apart(bench):
+    gpu = bench("gpu")
+    cases = *gpu.STEPS, *gpu.MORE_STEPS, *gpu.LOOPS, *gpu.PHYSICS
+    assert len({gpu.tiny(case) for case in cases}) == len(set(cases)) == len(cases)
+    assert len({str(gpu.tiny(case)) for case in gpu.STEPS}) == len(gpu.STEPS)
+
+
+def test_children_are_shown_the_gpu_or_not(bench, monkeypatch):
+    process, precision = bench("process"), bench("precision")
+    hidden = process.environment(2)
+    assert (hidden["JAX_PLATFORMS"], hidden["CUDA_VISIBLE_DEVICES"]) == ("cpu", "-1")
+    monkeypatch.setenv(precision.DEVICE, "gpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    shown = process.environment(2)
+    assert (shown["JAX_PLATFORMS"], shown["CUDA_VISIBLE_DEVICES"]) == ("cuda,cpu", "0")
+    assert shown["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    assert shown["OMP_NUM_THREADS"] == "2"
+
+
+def test_who_finds_no_gpu_and_what_comes_too_late_is_left_out(bench):
+    gpu, programs = bench("gpu"), bench("programs")
+    settings = bench("run").Settings(
+        cores=1, rounds=3, seconds=0, starts=1, chains=1, frameworks=("jax",), interpreters={},
+        device="some GPU", until=-math.inf,
+    )  # fmt: skip
+    chosen = {"jax": programs.MLP_GPU["jax"]}
+    for tiny, reason in (
+        (False, "jax is left out: its framework finds no GPU"),
+        (True, "left out, for the time was up: 2-2-2, batch 4, float32, gradient descent"),
+    ):
+        body, notes, _, raw = gpu.run(
+            "Step", "mlp on a GPU", chosen, gpu.LOOPS[:1], replace(settings, tiny=tiny)
+        )
+        assert reason in notes
+        assert "Nothing was timed." in body
+        assert raw["cases"] == []
+
+
+def test_new_sections_come_before_what_is_written_by_hand(bench, tmp_path):
+    report, page = bench("report"), tmp_path / "page.md"
+    report.write(page, "one", "First", "1")
+    page.write_text(page.read_text() + "\n## By hand\n\nwords\n")
+    report.write(page, "two", "Second", "2")
+    report.write(page, "one", "First", "new")
+    text = page.read_text()
+    places = [text.index(w) for w in ("## First", "new", "## Second", "<!-- end two", "## By hand")]
+    assert places == sorted(places)
+    assert text.endswith("<!-- end two -->\n\n## By hand\n\nwords\n")
