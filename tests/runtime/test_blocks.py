@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 import headrace as tf
-from headrace.runtime import blocks
+from headrace.runtime import blocks, xla_loop
 from headrace.runtime.xla import compiling
 
 ROWS = (300, 307)  # blocks alike; a prime number, with blocks that are not
@@ -268,6 +268,18 @@ def test_loops_give_the_bits_of_single_steps(program):
     looped = [[column[i] for column in rows[0]] for i in range(6)], rows[1]
     for a, b in zip(jax.tree.leaves(looped), jax.tree.leaves(one_by_one), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_call_of_a_loop_takes_no_longer_for_rows_in_blocks(monkeypatch):
+    """XLA counts the work of one block: so many times as many steps would be held to be short."""
+    found, most_turns = [], xla_loop._most_turns
+    monkeypatch.setattr(
+        xla_loop, "_most_turns", lambda *args: found.append(most_turns(*args)) or found[-1]
+    )
+    for in_blocks in (blocks.in_blocks, lambda *_: None):
+        monkeypatch.setattr("headrace.runtime.xla.in_blocks", in_blocks)
+        results(wide, 32 * SIZE, lambda s, fetches, feeds: s.run_steps(fetches, feeds, 4))
+    assert 1 / 2 <= found[0] / found[1] <= 2
 
 
 def test_failed_checks_are_found_in_every_block():

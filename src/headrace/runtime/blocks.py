@@ -12,7 +12,6 @@ a sum over all of them, as in batch normalisation.
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections import Counter
@@ -74,7 +73,7 @@ class _Equation:
 Env = dict[_Value, Any]
 
 
-def in_blocks(closed: ClosedJaxpr, among: Collection[int]) -> Callable[..., list[Any]] | None:
+def in_blocks(closed: ClosedJaxpr, among: Collection[int]) -> Blocks | None:
     """The same function with rows in blocks, where rows are as many as one of `among` says. None if
     that cannot be done or is not worth it."""
     ins, equations, outs = _written_out(closed)
@@ -85,11 +84,10 @@ def in_blocks(closed: ClosedJaxpr, among: Collection[int]) -> Callable[..., list
     if sizes[rows] < _WORTH:
         return None
     try:
-        parts = _Parts(rows, ins, equations, outs)
+        blocks = Blocks(rows, ins, equations, outs)
     except _UnknownError:
         return None
-    size = parts.block_size()
-    return functools.partial(parts.run, size) if size < rows else None
+    return blocks if blocks.count > 1 else None
 
 
 def _written_out(closed: ClosedJaxpr) -> tuple[list[_Value], list[_Equation], list[_Value]]:
@@ -132,14 +130,17 @@ _CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "custom_jvp_call"
 # -- sorting ---------------------------------------------------------------------------------------
 
 
-class _Parts:
-    """Equations sorted: before, in and after the loop over blocks."""
+class Blocks:
+    """A function of arrays: equations sorted into those before, in and after a loop over blocks.
+
+    A block has `size` rows, the last may have fewer; there are `count` of them.
+    """
 
     def __init__(
         self, rows: int, ins: list[_Value], equations: list[_Equation], outs: list[_Value]
     ):
         """For so many rows. _UnknownError if these do not stay apart."""
-        self.rows, self._ins, self._outs = rows, ins, outs
+        self._rows, self._ins, self._outs = rows, ins, outs
         self._before: list[_Equation] = []
         self._looped: list[_Equation] = []
         self._after: list[_Equation] = []
@@ -157,6 +158,8 @@ class _Parts:
                 if e.name == "broadcast_in_dim":
                     self._makers[e.outs[0]] = e
         self._kept = [v for v in dict.fromkeys(outs) if v.looped]
+        self.size = self._block_size()
+        self.count = math.ceil(rows / self.size)
 
     def _put_after(self, e: _Equation) -> None:
         if any(v.looped for v in e.ins):
@@ -171,10 +174,10 @@ class _Parts:
             needed, made = _rule_of(e)(e, [v.axis for v in e.ins])
             for v, axis in zip(e.ins, needed, strict=True):
                 known = self._read.get(v, axis) if v.axis is None else v.axis
-                if axis != known or (axis is not None and v.shape[axis] != self.rows):
+                if axis != known or (axis is not None and v.shape[axis] != self._rows):
                     raise _UnknownError
             for out, axis in zip(e.outs, made, strict=True):
-                if isinstance(axis, int) and out.shape[axis] != self.rows:
+                if isinstance(axis, int) and out.shape[axis] != self._rows:
                     raise _UnknownError
                 if isinstance(axis, str) and out.dtype.name in _COARSE:
                     raise _UnknownError
@@ -194,22 +197,22 @@ class _Parts:
         self._looped.append(e)
         return True
 
-    def block_size(self) -> int:
+    def _block_size(self) -> int:
         """The rows of a block: no more than keep its arrays in the caches, and if it can be so many
         that all blocks are alike. As many as there are if that is not worth it."""
         row = max(
-            (v.nbytes / self.rows for e in self._looped for v in e.outs if v.looped), default=1
+            (v.nbytes / self._rows for e in self._looped for v in e.outs if v.looped), default=1
         )
         wanted = min(max(int(_CACHED / row), _FEWEST), _MOST)
-        if 2 * wanted > self.rows or (_cores() > 1 and wanted * row < _SHARED):
-            return self.rows
-        even = [n for n in range(wanted // 2, wanted * 3 // 2 + 1) if self.rows % n == 0]
+        if 2 * wanted > self._rows or (_cores() > 1 and wanted * row < _SHARED):
+            return self._rows
+        even = [n for n in range(wanted // 2, wanted * 3 // 2 + 1) if self._rows % n == 0]
         return min(even, key=lambda n: abs(n - wanted), default=wanted)
 
     # -- computing -------------------------------------------------------------------------------
 
-    def run(self, size: int, *args: Any) -> list[Any]:
-        """The results for these arguments, with so many rows to a block."""
+    def __call__(self, *args: Any) -> list[Any]:
+        """The results for these arguments."""
         whole: Env = dict(zip(self._ins, args, strict=True))
         self._compute(self._before, whole)
 
@@ -236,10 +239,10 @@ class _Parts:
             np.full(v.shape, _ADDED_UP[how][1](v.dtype), v.dtype) for v, how in self._sums.items()
         ]
         carry = nothing, [np.zeros(v.shape, v.dtype) for v in self._kept]
-        count, rest = divmod(self.rows, size)
+        size, (count, rest) = self.size, divmod(self._rows, self.size)
         carry = lax.fori_loop(0, count, lambda i, c: block(i * size, size, c), carry)
         if rest:
-            carry = block(self.rows - rest, rest, carry)
+            carry = block(self._rows - rest, rest, carry)
         whole.update(zip(self._sums, carry[0], strict=True))
         whole.update(zip(self._kept, carry[1], strict=True))
         self._compute(self._after, whole)

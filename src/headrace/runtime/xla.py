@@ -147,6 +147,7 @@ class TracedSegment:
         self.random = [s.op for s in segment.steps if s.op.definition.random]
         self.drawn: list[int] = [0] * len(self.random)  # blocks a run takes; known when traced
         self.checks = False
+        self.blocks = 1  # that rows are computed in
         self._segment, self._final = segment, final
         self._constants = {n: c for n, c in constants.items() if n not in self.large}
 
@@ -168,9 +169,10 @@ class TracedSegment:
         if rows:
             with xla_namespace.plainly():
                 closed = jax.make_jaxpr(self._trace)(*arrays)
-            function = in_blocks(closed, rows)
-            if function is not None:
-                return function(*arrays)
+            blocks = in_blocks(closed, rows)
+            if blocks is not None:
+                self.blocks = blocks.count
+                return blocks(*arrays)
         return self._trace(*arrays)
 
     def _rows(self, arrays: Sequence[Any]) -> set[int]:

@@ -89,7 +89,7 @@ class CompiledLoop:
                 raise ValueError("A variable does not keep its shape.")
             self._outs = [_kind(made[n] if n in made else values[n]) for n in self.fetched]
             fed = [_kind(values[n]) for n in self.each]
-            self.most = _most_turns(one, [*fed, *(self._outs if stacked else ())])
+            self.most = _most_turns(one, step.blocks, [*fed, *(self._outs if stacked else ())])
             self.length = min(self.most, 1 << (steps - 1).bit_length())
             inputs = (
                 before,
@@ -187,11 +187,11 @@ def _moved(streams: Any, blocks: Sequence[int]) -> Any:
     return xla_namespace.stack(words, axis=1)
 
 
-def _most_turns(one: Any, kept: Sequence[tuple[tuple[int, ...], Any]]) -> int:
+def _most_turns(one: Any, blocks: int, kept: Sequence[tuple[tuple[int, ...], Any]]) -> int:
     """How many turns one call may take, a power of two: by the estimated work of a run, and the
-    shapes and types of what is kept of each."""
+    shapes and types of what is kept of each. XLA counts the work of one block of rows only."""
     cost = one.cost_analysis() or {}
-    seconds = _TURN + _FLOP * cost.get("flops", 0) + _BYTE * cost.get("bytes accessed", 0)
+    work = _FLOP * cost.get("flops", 0) + _BYTE * cost.get("bytes accessed", 0)
     size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in kept)
-    most = min(_LOOP_SECONDS / seconds, _LOOP_BYTES / max(size, 1), _MOST_TURNS)
+    most = min(_LOOP_SECONDS / (_TURN + work * blocks), _LOOP_BYTES / max(size, 1), _MOST_TURNS)
     return 1 << max(int(most).bit_length() - 1, 0)
