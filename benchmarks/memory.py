@@ -28,16 +28,16 @@ def needed(case):
 
 
 def once(name, cores):
-    """Import, build and do the steps: bytes after the import, and the rise at each since then."""
+    """Import, build and do the steps: the bytes after each, at most so far."""
     __import__(MLP[name].module)
     imported = resident()
     step = MLP[name].make(CASE, cores)
-    marks, losses, spent = [resident() - imported], [], []
+    marks, losses, spent = [resident()], [], []
     for _ in range(STEPS):
         start = time.perf_counter()
         losses.append(float(step()))
         spent.append(time.perf_counter() - start)
-        marks.append(resident() - imported)
+        marks.append(resident())
     return {
         "import": imported,
         "built": marks[0],
@@ -75,11 +75,12 @@ def run(settings):
         share = f"{run['peak'] / needed(CASE):.2f}"
         rows.append([MLP[name].label, *sizes, share, seconds(run["seconds"])])
     head = [
-        f"Adam, {CASE}", "after import", "rise when built", "after step 1", f"after step {STEPS}",
+        f"Adam, {CASE}", "after import", "when built", "after step 1", f"after step {STEPS}",
         "times the needed", "a step",
     ]  # fmt: skip
     words = [
-        "Most resident memory so far, in a fresh process. Needed are the parameters, their "
+        "Most resident memory so far, in a fresh process, libraries and all (headrace's import "
+        "does not load XLA, which comes with the second step). Needed are the parameters, their "
         f"moments, the batch and the layers' outputs: {needed(CASE) / MIB:,.0f} MiB."
     ]
     for rival in ("jax", "tensorflow"):
