@@ -75,6 +75,25 @@ def test_independent_device_work_does_not_split():
     assert segments_of(ys, [x]) == ["host", "device"]
 
 
+@pytest.mark.parametrize("resource", [False, True])
+def test_variables_are_given_there_what_the_host_made(sess, resource):
+    """XLA would have nothing to compute."""
+    x = tf.placeholder(tf.float32, (2,))
+    v = tf.get_variable("v", (2,), initializer=tf.zeros_initializer(), use_resource=resource)
+    step = v.assign(on_host(x), read_value=False)
+    step = getattr(step, "op", step)
+    assert segments_of([step], [x]) == ["host"]
+    assert segments_of([tf.exp(v.assign(on_host(x)))], [x]) == ["host", "device"]
+    assert segments_of([v.assign(x)], [x]) == ["device"]
+    assert segments_of([v.assign(on_host(x) * 2.0)], [x]) == ["host", "device"]
+    assert segments_of([v.assign_add(on_host(x))], [x]) == ["host", "device"]
+    with compilations() as compiled:
+        for i in range(4):
+            sess.run(step, {x: [i, 1]})
+            np.testing.assert_array_equal(sess.run(v), [i, 1])
+    assert not [s for s in compiled if any(step.op.definition.writes for step in s.steps)]
+
+
 def test_effects_do_not_split():
     x = tf.placeholder(tf.float32, (2,))
     y = tf.check_numerics(tf.exp(tf.Print(tf.exp(x), [x], "x is ")), "y")

@@ -189,6 +189,17 @@ def test_files_that_are_none(here):
         import_meta_graph("bad.meta")
 
 
+def test_an_item_of_a_collection_that_is_no_proto(here):
+    model()
+    made = Saver().export_meta_graph()
+    made.collection_def["global_step"].bytes_list.value.append(b"\n")
+    with (
+        tf.Graph().as_default(),
+        pytest.raises(ValueError, match=r"collection 'global_step' is no VariableDef: b'\\n'"),
+    ):
+        import_meta_graph(made)
+
+
 fuzz = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

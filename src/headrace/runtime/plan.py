@@ -378,6 +378,7 @@ def _partition(
 ) -> list[Segment]:
     """Waiting, host and device segments in turn, and what each takes and gives."""
     static = _static_names(steps)
+    _place_on_host(steps)
     for step in steps:
         first = max((d.segment for d in step.depends), default=0)
         step.segment = first + (step.kind - first) % 3  # the next that is of its kind
@@ -449,6 +450,16 @@ def _static_names(steps: list[Step]) -> set[Name]:
                 step.host = True
                 tainted.update(step.outs)
     return static
+
+
+def _place_on_host(steps: list[Step]) -> None:
+    """Let steps that only give variables what was made on the host be there, as when a checkpoint
+    is restored: XLA would copy it, and compile for that."""
+    maker = {n: s for s in steps for n in s.outs}
+    for step in steps:
+        if step.op.definition.writes and step.op.definition.reads == ():
+            makers = [maker.get(a) for a in step.args if a is not None]
+            step.host = step.host or all(m is not None and m.host for m in makers)
 
 
 def _find_dead(plan: Plan) -> None:

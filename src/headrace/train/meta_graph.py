@@ -291,13 +291,28 @@ def _items(
         for data in listed.bytes_list.value:
             item = known.get(data) if key in _VARIABLES else None
             if item is None:
-                item = known[data] = from_proto(proto_type().FromString(data), import_scope=scope)
+                proto = _parsed(proto_type(), data, key)
+                item = known[data] = from_proto(proto, import_scope=scope)
             items.append(item)
         return items
     if kind == "bytes_list":
         return [start + _text(value) if scope else _text(value) for value in
                 listed.bytes_list.value]  # fmt: skip
     return [] if kind is None else list(getattr(listed, kind).value)
+
+
+def _parsed(proto_type: Any, data: bytes, key: str) -> Any:
+    """A proto of a collection. ValueError if the bytes are none."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        return proto_type.FromString(data)
+    except DecodeError:
+        raise ValueError(
+            f"An item of the meta graph's collection {key!r} is no {proto_type.__name__}: "
+            f"{data[:40]!r}. The file is damaged, or the proto function registered for {key!r} is "
+            "not the one it was written with."
+        ) from None
 
 
 def _text(value: bytes) -> Any:
