@@ -2,7 +2,7 @@
 
     python benchmarks/run.py --cores 1 2             what `make bench` does: a selection
     python benchmarks/run.py step --cores 2          one suite with all programs, on two cores
-    python benchmarks/run.py step --seconds 60       more turns: up to a minute for each case
+    python benchmarks/run.py step --seconds 60       more turns: a minute for each case
     python benchmarks/run.py loop --quick            a look
     python benchmarks/run.py step --frameworks headrace,jax --output /tmp/here.md
     python benchmarks/run.py --device gpu            what `make bench-gpu` does: suites of `gpu.py`
@@ -112,7 +112,7 @@ def arguments():
     parser.add_argument("--cores", nargs="+", type=int, help="cores to pin, each; on a GPU all")
     parser.add_argument("--rounds", type=int, default=15, help="turns of a case at most")
     parser.add_argument(
-        "--seconds", type=float, default=3, help="for the turns of a case, of which 3 are least"
+        "--seconds", type=float, default=3, help="for turns of a case after the first 3"
     )
     parser.add_argument("--quick", action="store_true", help="few turns: a look, not a result")
     parser.add_argument("--frameworks", help=f"of {','.join({**PROGRAMS, **PROGRAMS_ON_GPU})}")

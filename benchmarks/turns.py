@@ -18,6 +18,7 @@ CHECKED = 5  # steps whose losses are compared
 MOVED = 30 * AGREE  # which they have to change the loss by, relatively
 BLOCK = 0.02  # seconds; a turn is as many calls as take this long, an epoch, or one call
 FEWEST = 3  # turns of a case, however long they take
+NEAR = 1.25  # times the fastest, up to which a program is given more turns than those
 
 
 class DisagreementError(Exception):
@@ -110,16 +111,21 @@ class Times:
         return statistics.median(self.turns[name]) if name in self.turns else None
 
     def speedup(self, slow, fast):
-        """Give the median over the rounds of how many times longer `slow` took than `fast`."""
+        """Give the median over rounds that both took of how many times longer `slow` took."""
         if slow not in self.turns or fast not in self.turns:
             return None
-        pairs = zip(self.turns[slow], self.turns[fast], strict=True)
+        pairs = zip(self.turns[slow], self.turns[fast], strict=False)
         return statistics.median(a / b for a, b in pairs)
 
     def fastest(self, names):
         """Of the names, the one with the smallest median; None if none was timed."""
         timed = [name for name in names if name in self.turns]
         return min(timed, key=lambda name: statistics.median(self.turns[name]), default=None)
+
+
+def program_of(worker):
+    """Give the program that a worker is."""
+    return PROBLEMS[worker.problem][1][worker.name]
 
 
 def prepared(workers, case, times, abreast=False):
@@ -143,8 +149,8 @@ def prepared(workers, case, times, abreast=False):
     lines = {}
     for worker in workers.values():
         if worker.alive():  # else it was said when it died
-            module = PROBLEMS[worker.problem][1][worker.name].module
-            lines.setdefault(abreast and module == "torch", []).append(worker)
+            is_of_torch = program_of(worker).module == "torch"
+            lines.setdefault(abreast and is_of_torch, []).append(worker)
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(list, map(prepare, line)) for line in lines.values()]:
             done.result()
@@ -167,7 +173,7 @@ def prepared(workers, case, times, abreast=False):
 def measure(workers, case, settings, least=1):
     """Time a case: all prepare it, their losses are compared, and they take turns."""
     times = Times()
-    plan, total = {}, 0.0  # calls in a turn and calls before it that do not count; seconds of all
+    plan = {}  # calls in a turn and calls before it that do not count
     for name in prepared(workers, case, times, settings.abreast):
         try:
             calls, spent = calibrate(workers[name], least)
@@ -176,12 +182,15 @@ def measure(workers, case, settings, least=1):
             continue
         warm = math.ceil(calls / 10) if spent / calls < 20 * BLOCK else 0  # a long one warms itself
         plan[name] = calls, warm
-        total += spent * (1 + warm / calls)
         times.turns[name] = []
-    order = random.Random(0)
-    rounds = max(FEWEST, min(settings.rounds, int(settings.seconds / total))) if plan else 0
-    for _ in range(rounds):
-        for name in order.sample(list(times.turns), len(times.turns)):
+    order, start = random.Random(0), 0.0
+    for turn in range(max(FEWEST, settings.rounds)):
+        if turn == FEWEST:
+            start = time.perf_counter()
+        if turn >= FEWEST and time.perf_counter() - start >= settings.seconds:
+            break
+        names = list(times.turns) if turn < FEWEST else contenders(workers, times)
+        for name in order.sample(names, len(names)):
             calls, warm = plan[name]
             try:
                 answer = workers[name].ask("block", calls=calls, warm=warm)
@@ -195,8 +204,19 @@ def measure(workers, case, settings, least=1):
         if worker.alive():
             worker.ask("drop")
     shown = "  ".join(f"{n} {seconds(statistics.median(t))}" for n, t in times.turns.items())
-    print(f"    {rounds} turns: {shown}", file=sys.stderr)
+    most = max(map(len, times.turns.values()), default=0)
+    print(f"    {most} turns: {shown}", file=sys.stderr)
     return times
+
+
+def contenders(workers, times):
+    """Name those near the fastest that take as many steps a call: they take more turns."""
+    near = []
+    for many in (False, True):
+        alike = [n for n in times.turns if program_of(workers[n]).many == many]
+        best = times.median(times.fastest(alike))
+        near += [name for name in alike if times.median(name) <= NEAR * best]
+    return near
 
 
 def compared(head, programs, cases, note=lambda case, seconds: ""):

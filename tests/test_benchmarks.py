@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,6 +156,17 @@ def test_what_fails_is_left_out_and_said(bench):
     assert turns.complaints({case: times}) == ["2-1, batch 4, adam: jax is at fault"]
     assert times.speedup("numpy", "headrace") == 2.0
     assert times.speedup("torch", "headrace") is None
+
+
+def test_those_near_the_fastest_take_more_turns(bench):
+    turns, times = bench("turns"), bench("turns").Times()
+    seconds = {"headrace": 10e-6, "jax": 12e-6, "torch": 13e-6, "headrace-loop": 1e-6}
+    seconds["jax-scan"] = 2e-6
+    times.turns.update({name: [s] * 3 for name, s in seconds.items()})
+    workers = {name: SimpleNamespace(problem="mlp", name=name) for name in seconds}
+    assert turns.contenders(workers, times) == ["headrace", "jax", "headrace-loop"]
+    times.turns["headrace"].append(6e-6)  # that the other did not take
+    assert times.speedup("jax", "headrace") == pytest.approx(1.2)
 
 
 # -- on a GPU --------------------------------------------------------------------------------------
