@@ -23,7 +23,7 @@ def small(monkeypatch):
     monkeypatch.setattr(blocks, "_WORTH", 0)
     monkeypatch.setattr(blocks, "_FEWEST", SIZE)
     monkeypatch.setattr(blocks, "_MOST", SIZE)
-    monkeypatch.setattr(blocks, "_cores", lambda: 1)
+    monkeypatch.setattr(blocks, "cores", lambda: 1)
 
 
 def arrays(rows):
@@ -136,7 +136,7 @@ def test_a_loop_has_blocks_and_not_all_rows():
 def test_blocks_are_of_a_size_that_is_worth_it(monkeypatch):
     closed = traced(IN_BLOCKS["slopes"], ROWS[0])
     assert blocks.in_blocks(closed, {ROWS[0]}) is not None
-    for name, value in {"_WORTH": 1 << 30, "_MOST": 151, "_cores": lambda: 2}.items():
+    for name, value in {"_WORTH": 1 << 30, "_MOST": 151, "cores": lambda: 2}.items():
         with monkeypatch.context() as patch:
             patch.setattr(blocks, name, value)
             if name == "_MOST":

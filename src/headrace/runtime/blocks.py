@@ -13,7 +13,6 @@ a sum over all of them, as in batch normalisation.
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Literal
 
+from headrace.runtime.memory import cores
 from headrace.xp import xla
 
 MANY = 2048  # rows from which there may be something to gain
@@ -204,7 +204,7 @@ class Blocks:
             (v.nbytes / self._rows for e in self._looped for v in e.outs if v.looped), default=1
         )
         wanted = min(max(int(_CACHED / row), _FEWEST), _MOST)
-        if 2 * wanted > self._rows or (_cores() > 1 and wanted * row < _SHARED):
+        if 2 * wanted > self._rows or (cores() > 1 and wanted * row < _SHARED):
             return self._rows
         even = [n for n in range(wanted // 2, wanted * 3 // 2 + 1) if self._rows % n == 0]
         return min(even, key=lambda n: abs(n - wanted), default=wanted)
@@ -266,14 +266,6 @@ class Blocks:
             else:
                 made = e.primitive.bind(*args, **params)
             env.update(zip(e.outs, made if e.primitive.multiple_results else [made], strict=True))
-
-
-def _cores() -> int:
-    """How many threads XLA computes with."""
-    try:
-        return int(os.environ.get("NPROC", "")) or len(os.sched_getaffinity(0))
-    except (ValueError, AttributeError):
-        return os.cpu_count() or 1
 
 
 def _get(v: _Value, env: Env) -> Any:

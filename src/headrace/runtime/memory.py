@@ -55,16 +55,26 @@ def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
+def cores() -> int:
+    """How many threads XLA computes with."""
+    try:
+        return int(os.environ.get("NPROC", "")) or len(os.sched_getaffinity(0))
+    except (ValueError, AttributeError):
+        return os.cpu_count() or 1
+
+
 def keep_freed_memory() -> None:
     """Ask glibc to keep what is freed: to map those pages again costs more than the arithmetic of a
     middling network. And to go without fastbins, which each larger allocation has to empty: a step
-    of a small model is many allocations. It acts on the whole process."""
+    of a small model is many allocations. On one core all threads share what is free. It acts on the
+    whole process."""
     library = _glibc()
     if library is not None:
         largest_fast, trim_threshold, mmap_max, arena_max = 1, -1, -4, -8  # <malloc.h>
         library.mallopt(mmap_max, 0)
         library.mallopt(trim_threshold, 2**31 - 1)
-        library.mallopt(arena_max, 1)
+        if cores() == 1:  # several threads would wait for each other
+            library.mallopt(arena_max, 1)
         library.mallopt(largest_fast, 0)
 
 

@@ -1,7 +1,7 @@
 """A device segment as one XLA computation: the execution loop traced once by `jax.jit`.
 
-This, `xla_loop.py` and those of `xp/` are the only modules that import jax. Types of 64 bits are
-enabled around our own calls alone.
+This, `xla_loop.py`, `blocks.py` and those of `xp/` are the only modules that import jax. Types of
+64 bits are enabled around our own calls alone.
 """
 
 from __future__ import annotations
