@@ -432,7 +432,7 @@ _SURELY_IN_BLOCKS = {
 @pytest.mark.parametrize("name", [name for name in OPS if CASES.get(name)])
 def test_rows_in_blocks_make_no_difference(name, monkeypatch):
     monkeypatch.setattr(blocks, "_WORTH", 0)
-    monkeypatch.setattr(blocks._Parts, "block_size", lambda self: self.rows // 2 + self.rows % 2)
+    monkeypatch.setattr(blocks.Blocks, "_block_size", lambda self: -(-self._rows // 2))
     cases = in_blocks(name)
     assert cases or name not in _SURELY_IN_BLOCKS
     for use, _, found in cases:

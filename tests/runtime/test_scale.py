@@ -130,14 +130,14 @@ def test_a_hundred_thousand_operations():
     seconds = []
     for n in (10_000, 100_000):
         tf.reset_default_graph()
-        start = time.process_time()
+        start = time.thread_time()
         x, h = chain(n // 2)
         (g,) = tf.gradients(h, x)
         assert len(tf.get_default_graph().get_operations()) > n
         data = np.float32([0.0, 0.1, -0.2, 3.0])
         with tf.Session() as sess:
             results = [sess.run([h, g], {x: data}) for _ in range(2)]
-        seconds.append(time.process_time() - start)
+        seconds.append(time.thread_time() - start)
         expected, slope = data, np.float32(1)
         for _ in range(n // 2):
             expected, slope = np.sin(expected), slope * np.cos(expected)
@@ -154,8 +154,8 @@ def test_ten_thousand_runs_of_a_growing_graph():
     seconds = []
     with tf.Session() as sess:
         for start in range(0, 10_000, 2000):
-            before = time.process_time()
+            before = time.thread_time()
             for i in range(start, start + 2000):
                 assert sess.run(tf.add(x, float(i)), {x: data})[0] == i + 1
-            seconds.append(time.process_time() - before)
+            seconds.append(time.thread_time() - before)
     assert seconds[-1] < 4 * min(seconds)
