@@ -17,7 +17,7 @@ from report import seconds, table, verdict
 
 NAMES = ("headrace", "tensorflow")
 MIB, VARIABLES = 1024, (10, 10_000)
-TURNS = 4  # at most; the first is shown by itself, for TensorFlow prepares its graph in it
+TURNS = 3  # at most; the first is shown by itself, for TensorFlow prepares its graph in it
 
 
 def plain(path, sync):

@@ -9,8 +9,8 @@
     python benchmarks/run.py --device gpu --dry-run  the same, tiny, on the CPU: whether all works
 
 The selection is all suites on the first number of cores, without programs that come close to
-another's or whose single steps `step` has shown, and on further ones those that gain from cores,
-with the main programs.
+another's, that are far behind at a size before, or whose single steps `step` has shown, and on
+further ones those that gain from cores, with the main programs.
 The status is 1 if a framework failed or the losses did not agree; one that is not installed is
 named in the page and passed over, and so is a target that was missed.
 """
@@ -83,8 +83,8 @@ SUITES_ON_GPU = {
 class Settings:
     """What a suite is told: cores, turns at most and seconds for them, fresh starts, and whom.
 
-    On a GPU also its name, until when (of `time.monotonic`) cases are begun, whether all of them
-    are wanted, whether they are to be tiny, and whether workers may prepare side by side.
+    And whether the suite is wanted whole. On a GPU also its name, until when (of `time.monotonic`)
+    cases are begun, whether they are to be tiny, and whether workers may prepare side by side.
     """
 
     cores: int
@@ -94,9 +94,9 @@ class Settings:
     chains: int
     frameworks: tuple[str, ...]
     interpreters: dict[str, str]
+    whole: bool = False
     device: str = ""
     until: float = math.inf
-    whole: bool = False
     tiny: bool = False
     abreast: bool = False
 
@@ -205,7 +205,6 @@ def prepare_gpu(options):
     return {
         "device": device,
         "until": time.monotonic() + 60 * options.minutes,
-        "whole": bool(options.suites),
         "tiny": options.dry_run,
         "abreast": True,
     }
@@ -232,6 +231,7 @@ def main():
             chains=3 if options.suites and not options.quick else 1,
             frameworks=tuple(n for n in names if n not in missing),
             interpreters=interpreters,
+            whole=bool(options.suites),
             **more,
         )
         suite, before = suites[name], report.clock()
