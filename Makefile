@@ -24,7 +24,7 @@ lint: .venv/ready ## Check style, types and layers
 oracle: .venv-oracle/ready ## Compare with real TensorFlow
 	.venv-oracle/bin/python -m pytest tests/tensorflow $(ARGS)
 
-bench: .venv-bench/ready ## Measure against the other frameworks, ten minutes; writes docs/benchmarks.md
+bench: .venv-bench/ready ## Measure against the other frameworks, about ten minutes; writes docs/benchmarks.md
 	.venv-bench/bin/python benchmarks/run.py $(or $(ARGS),--cores 1 2)
 
 bench-gpu: .venv-bench-gpu/ready ## The same on an NVIDIA GPU, eight minutes; sections of their own
