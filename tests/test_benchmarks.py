@@ -118,12 +118,17 @@ def test_page_is_replaced_in_place(bench, tmp_path):
     assert text.index("new \\1") < text.index("## Second")
 
 
+def run_py(*words, **options):
+    return subprocess.run(
+        [sys.executable, BENCHMARKS / "run.py", *words], capture_output=True, text=True, **options
+    )
+
+
 @pytest.mark.slow
 def test_run_writes_page_numbers_and_picture(tmp_path):
     page = tmp_path / "page.md"
-    command = [sys.executable, BENCHMARKS / "run.py", "pinn", "--quick", "--seconds", "0"]
-    command += ["--frameworks", "headrace,jax-jvp", "--output", page]
-    done = subprocess.run(command, capture_output=True, text=True)
+    words = ["pinn", "--quick", "--seconds", "0", "--frameworks", "headrace,jax-jvp"]
+    done = run_py(*words, "--output", page)
     assert done.returncode == 0, done.stderr
     assert "| JAX, jvp of jvp |" in page.read_text()
     (adam, _) = json.loads((tmp_path / "page.json").read_text())["pinn, 1"]
@@ -134,9 +139,7 @@ def test_run_writes_page_numbers_and_picture(tmp_path):
 
 def test_unknown_names_are_refused():
     for words in (["nothing"], ["step", "--frameworks", "headrace,nobody"]):
-        done = subprocess.run(
-            [sys.executable, BENCHMARKS / "run.py", *words], capture_output=True, text=True
-        )
+        done = run_py(*words)
         assert done.returncode == 2
         assert f"unknown: {words[-1].split(',')[-1]}" in done.stderr
 
@@ -170,12 +173,6 @@ def test_those_near_the_fastest_take_more_turns(bench):
 
 
 # -- on a GPU --------------------------------------------------------------------------------------
-
-
-def run_py(*words, **options):
-    return subprocess.run(
-        [sys.executable, BENCHMARKS / "run.py", *words], capture_output=True, text=True, **options
-    )
 
 
 @pytest.mark.skipif(

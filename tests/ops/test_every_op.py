@@ -307,7 +307,7 @@ def _on_its_side(x: Any) -> Any:
     return Turned(x.T) if x.ndim == 2 and x.dtype.kind == "f" else x
 
 
-def _to_be_traced(use: Use, turn: Callable[[Any], Any] = lambda x: x) -> tuple[Any, list[Any]]:
+def to_be_traced(use: Use, turn: Callable[[Any], Any] = lambda x: x) -> tuple[Any, list[Any]]:
     """A case's kernel as a function of a random state and operands, and these."""
     op, values, _ = forward(use)
     static = _flat_positions(op, use.definition.static)
@@ -323,7 +323,7 @@ def _to_be_traced(use: Use, turn: Callable[[Any], Any] = lambda x: x) -> tuple[A
 def _run_by_xla(
     uses: Sequence[Use], turn: Callable[[Any], Any]
 ) -> tuple[list[list[np.ndarray]], bool]:
-    ready = [_to_be_traced(use, turn) for use in uses]
+    ready = [to_be_traced(use, turn) for use in uses]
 
     def trace(*given: Any) -> Any:
         results = [function(*args) for (function, _), args in zip(ready, given, strict=True)]
@@ -347,7 +347,7 @@ def in_blocks(name: str) -> list[tuple[Use, int, list[np.ndarray]]]:
         for use in USES:
             if use.name != name or not is_traceable(use):
                 continue
-            function, args = _to_be_traced(use)
+            function, args = to_be_traced(use)
             with xla_namespace.plainly():
                 closed = jax.make_jaxpr(function)(*args)
             for rows in {n for a in args[1:] for n in np.shape(a) if n > 1}:

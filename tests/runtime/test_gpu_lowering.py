@@ -13,10 +13,9 @@ import pytest
 
 import headrace as tf
 from headrace.runtime import xla as runtime_xla
-from headrace.runtime.plan import _flat_positions
 from headrace.runtime.runner import own
 from headrace.xp import turned, xla
-from tests.ops.test_every_op import USES, arrays, forward, is_traceable, random_state, run_kernel
+from tests.ops.test_every_op import USES, is_traceable, to_be_traced
 from tests.runtime.gpu_programs import PROGRAMS, WIDTH, losses, losses_by_numpy
 
 # What JAX calls on an NVIDIA GPU besides what XLA compiles: cuSOLVER, and kernels of its own.
@@ -26,15 +25,11 @@ LIBRARIES = {
 }  # fmt: skip
 
 
-def as_on_gpu(monkeypatch):
+@pytest.fixture
+def on_gpu(monkeypatch):
     """Let headrace take the device for a GPU: it is led in nothing, and has memory of its own."""
     monkeypatch.setattr(xla, "on_cpu", lambda: False)
     monkeypatch.setattr(runtime_xla, "shares_memory", lambda: False)
-
-
-@pytest.fixture
-def on_gpu(monkeypatch):
-    as_on_gpu(monkeypatch)
 
 
 @pytest.fixture
@@ -89,24 +84,12 @@ def led(monkeypatch):
 
 def lowered(uses):
     """The text, for CUDA, of the kernels of some cases."""
-    ready = []
-    for use in uses:
-        op, values, _ = forward(use)
-        static = _flat_positions(op, use.definition.static)
-        ready.append((op, {i: v for i, v in enumerate(values) if i in static}, len(values)))
+    ready = [to_be_traced(use) for use in uses]
+    given = [args for _, args in ready]
 
     def trace(given):
-        results = []
-        for (op, static, count), (state, *fed) in zip(ready, given, strict=True):
-            left = iter(fed)
-            operands = [static[i] if i in static else next(left) for i in range(count)]
-            results.append(run_kernel(op, operands, state, runtime_xla.namespace_of))
-        return results
+        return [function(*args) for (function, _), args in zip(ready, given, strict=True)]
 
-    given = []
-    for use, (_, static, _) in zip(uses, ready, strict=True):
-        fed = [v for i, v in enumerate(arrays(use)) if i not in static]
-        given.append([random_state(use), *fed])
     with runtime_xla.compiling():
         return jax.jit(trace).trace(given).lower(lowering_platforms=("cuda",)).as_text()
 

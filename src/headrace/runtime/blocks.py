@@ -349,12 +349,6 @@ def _only(axes: Axes) -> int:
     return axis
 
 
-def _apart(axis: int, *others: int) -> None:
-    """_UnknownError if something is done along the rows."""
-    if axis in others:
-        raise _UnknownError
-
-
 def _elementwise(e: _Equation, axes: Axes) -> Any:
     axis = _only(axes)
     alike = [not v.shape or v.shape[axis] == 1 for v in e.ins]
@@ -366,7 +360,8 @@ def _along(parameter: str) -> Rule:
 
     def rule(e: _Equation, axes: Axes) -> Any:
         axis, along = _only(axes), e.params[parameter]
-        _apart(axis, *(along if isinstance(along, tuple) else [along]))
+        if axis in (along if isinstance(along, tuple) else [along]):
+            raise _UnknownError
         return [axis] * len(e.ins), [axis] * len(e.outs)
 
     return rule
@@ -408,9 +403,10 @@ def _squeeze(e: _Equation, axes: Axes) -> Any:
 
 
 def _slice(e: _Equation, axes: Axes) -> Any:
-    axis, n = _only(axes), e.ins[0].shape[_only(axes)]
-    strides = e.params["strides"]
-    if e.outs[0].shape[axis] != n or (strides is not None and strides[axis] != 1):
+    axis, strides = _only(axes), e.params["strides"]
+    if e.outs[0].shape[axis] != e.ins[0].shape[axis] or (
+        strides is not None and strides[axis] != 1
+    ):
         raise _UnknownError
     return axes, axes
 

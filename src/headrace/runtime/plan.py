@@ -377,8 +377,9 @@ def _partition(
     constants: dict[Name, Any],
 ) -> list[Segment]:
     """Waiting, host and device segments in turn, and what each takes and gives."""
-    static = _static_names(steps)
-    _place_on_host(steps)
+    maker = {n: s for s in steps for n in s.outs}
+    static = _static_names(steps, maker)
+    _place_on_host(steps, maker)
     for step in steps:
         first = max((d.segment for d in step.depends), default=0)
         step.segment = first + (step.kind - first) % 3  # the next that is of its kind
@@ -412,14 +413,13 @@ def _partition(
     return segments
 
 
-def _static_names(steps: list[Step]) -> set[Name]:
+def _static_names(steps: list[Step], maker: dict[Name | None, Step]) -> set[Name]:
     """Names whose value must be known when a segment is traced.
 
     A step that makes one from a variable, from random numbers or from a host step's result goes to
     the host, and its result enters the compile key by value. One that makes it from feeds alone
     folds in the trace, and then the feeds enter by value.
     """
-    maker = {n: s for s in steps for n in s.outs}
     static: set[Name] = set()
     stack: list[Name] = []
     for step in steps:
@@ -452,10 +452,9 @@ def _static_names(steps: list[Step]) -> set[Name]:
     return static
 
 
-def _place_on_host(steps: list[Step]) -> None:
+def _place_on_host(steps: list[Step], maker: dict[Name | None, Step]) -> None:
     """Let steps that only give variables what was made on the host be there, as when a checkpoint
     is restored: XLA would copy it, and compile for that."""
-    maker = {n: s for s in steps for n in s.outs}
     for step in steps:
         if step.op.definition.writes and step.op.definition.reads == ():
             makers = [maker.get(a) for a in step.args if a is not None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from typing import Any
@@ -363,7 +363,7 @@ def is_wide(arrays: Iterable[Any]) -> bool:
     return any(np.dtype(a.dtype).itemsize >= 8 for a in arrays)
 
 
-def like(name: Any, values: dict[Name, Any]) -> Any:
+def like(name: Any, values: Mapping[Any, Any]) -> Any:
     """What has the shape and type of a pack's vector, or of one of `values`."""
     if isinstance(name, Pack):
         return jax.ShapeDtypeStruct((name.size,), name.dtype)

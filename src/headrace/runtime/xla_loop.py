@@ -95,7 +95,7 @@ class CompiledLoop:
                 before,
                 [like(n, values) for n in self.same],
                 [jax.ShapeDtypeStruct((self.length, *shape), dtype) for shape, dtype in fed],
-                [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (rows[n] for n in self.rows)],
+                [like(n, rows) for n in self.rows],
                 jax.ShapeDtypeStruct((self.length, *index), np.int32) if self.rows else None,
                 jax.ShapeDtypeStruct((len(step.random), 6), np.uint32) if step.random else None,
                 list(step.large.values()),
